@@ -1,0 +1,61 @@
+"""sam2prep: SAM 2 video-annotation exports to datasets that vision-language models are tuned on.
+
+The verbs of the command line, from Python:
+
+    import engine
+    summary = engine.prepare(["exports/*.zip"], "dataset")
+    engine.require_trainable("dataset")
+
+They return the summary or the report as a dict and raise only the errors listed here. Names are
+imported when they are first used, so that a small command does not wait for large libraries.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.config import Config, Execution
+    from engine.errors import (
+        ConfigError,
+        ExportError,
+        NotTrainableError,
+        OutputError,
+        RunError,
+        Sam2PrepError,
+        UsageError,
+    )
+    from engine.gate import require_trainable
+    from engine.preparation import prepare
+    from engine.validation import inspect, validate
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Execution",
+    "ExportError",
+    "NotTrainableError",
+    "OutputError",
+    "RunError",
+    "Sam2PrepError",
+    "UsageError",
+    "inspect",
+    "prepare",
+    "require_trainable",
+    "validate",
+]
+
+_HOME = {
+    "Config": "config",
+    "Execution": "config",
+    "inspect": "validation",
+    "prepare": "preparation",
+    "require_trainable": "gate",
+    "validate": "validation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in __all__:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"engine.{_HOME.get(name, 'errors')}"), name)

@@ -1,0 +1,270 @@
+"""Frames to files: who is set aside, who goes to which split, and the shards they become.
+
+What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
+the plan was made: its shard goes without it, and it joins the quarantine, written last. The
+accounting is checked before anything is published: frames in = kept + set aside + repeated.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from engine.config import SPLIT_NAMES, Config
+from engine.errors import RunError
+from engine.findings import CODES, Severity
+from engine.frame_index import FrameIndex, split_input
+from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, write_dataset_dict, write_split_files
+from engine.intake import Intake
+from engine.plan import Shard, plan_shards, rows_of
+from engine.quality import Verdict, judge
+from engine.records import Issue
+from engine.splits import assign, certificate
+from engine.stages import ShardResult, ShardTask, write_shard
+from engine.storage import FileDigest, join
+from engine.tables import write_table
+from engine.tasks import Task
+from engine.work import Work
+
+__all__ = ["Built", "build"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Built:
+    """A dataset in staging.
+
+    Args:
+        files: of the dataset, with digests.
+        split: what split.json holds.
+        samples: rows in all splits.
+        kept: for each frame of the index, whether it is one of them.
+        issues: found while images were read.
+        accounting: frames in, kept, set aside, counted once.
+    """
+
+    files: tuple[FileDigest, ...]
+    split: dict[str, Any]
+    samples: int
+    kept: NDArray[np.bool_]
+    issues: tuple[Issue, ...]
+    accounting: dict[str, int]
+
+    def judge(self, intake: Intake, config: Config) -> Verdict:
+        """Check what is published again, without what was set aside."""
+        index = intake.index.where(self.kept)
+        aside = intake.index.where(~self.kept).table
+        in_quarantine = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"]))
+        issues = intake.issues.filter(pc.invert(in_quarantine))
+        extra = [
+            Issue(
+                code="quarantined", source="", video_id=row["video_id"], frame_id=row["id"],
+                frame_index=row["frame_index"], message="set aside; its findings say why",
+            )
+            for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
+        ]  # fmt: skip
+        exports = len(intake.exports)
+        return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
+
+
+def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
+    """Split the good frames and write all shards below `staging`.
+
+    Args:
+        intake: the checked frames.
+        staging: where the folders of the dataset go.
+        config: of the run.
+        work: executes the tasks.
+
+    Raises:
+        UsageError: the frames cannot be split as asked.
+        RunError: the run broke.
+    """
+    index = intake.index
+    kept = ~_set_aside(intake)
+    places = np.flatnonzero(kept)
+    assignment = np.full(len(index), -1, np.int8)
+    if len(places):
+        with work.timed("split"):
+            data = split_input(index.where(kept))
+            assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
+    shards = plan_shards(
+        index, assignment, SPLIT_NAMES,
+        rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
+    )  # fmt: skip
+    results = _write(shards, intake, staging, config, work, stage="write")
+    for shard, result in zip(shards, results, strict=True):
+        assignment[shard.places[list(result.left_out)]] = -1
+    kept = assignment >= 0
+    issues = [issue for result in results for issue in result.issues]
+    files = _layout(shards, results, staging)
+    aside, found = _quarantine(intake.with_issues(issues), kept, staging, config, work)
+    files += aside
+    issues += found
+    files.append(_write_index(intake, assignment, shards, results, staging))
+    return Built(
+        files=tuple(files),
+        split=_split_document(index.where(kept), assignment[kept], config),
+        samples=int(kept.sum()),
+        kept=kept,
+        issues=tuple(issues),
+        accounting=_account(intake, kept, results),
+    )
+
+
+def _set_aside(intake: Intake) -> NDArray[np.bool_]:
+    """Frames with an error finding: their own, or one that only showed beside other frames."""
+    errors = [code for code, known in CODES.items() if known.severity is Severity.ERROR]
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(errors)))
+    found = pc.is_in(intake.index.table["id"], value_set=pc.unique(bad["frame_id"].drop_null()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _write(
+    shards: Sequence[Shard],
+    intake: Intake,
+    staging: str,
+    config: Config,
+    work: Work,
+    *,
+    stage: str,
+    reasons: dict[str, tuple[str, ...]] | None = None,
+) -> list[ShardResult]:
+    tasks = []
+    for shard in shards:
+        folder = "quarantine" if reasons is not None else f"hf/{shard.folder}"
+        why = None
+        if reasons is not None:
+            ids = intake.index.table["id"].take(pa.array(shard.places)).to_pylist()
+            why = tuple(reasons[frame_id] for frame_id in ids)
+        payload = ShardTask(
+            path=join(staging, folder, shard.name), name=f"{folder}/{shard.name}",
+            rows=rows_of(intake.index, shard.places), seed=config.seed,
+            box_style=config.box_style, check_images=config.check_images, reasons=why,
+        )  # fmt: skip
+        tasks.append(Task(key=f"{folder}/{shard.name}", payload=payload))
+    results: list[ShardResult] = work.run(write_shard, tasks, stage=stage)
+    return results
+
+
+def _layout(
+    shards: Sequence[Shard], results: Sequence[ShardResult], staging: str
+) -> list[FileDigest]:
+    """Write what makes the shards a `DatasetDict`."""
+    files = [result.digest for result in results]
+    present = []
+    for split in SPLIT_NAMES:
+        own = [r for s, r in zip(shards, results, strict=True) if s.folder == split]
+        rows = sum(result.rows for result in own)
+        if rows:
+            present.append(split)
+            files += write_split_files(
+                join(staging, "hf", split), f"hf/{split}", [r.digest for r in own], rows, COLUMNS,
+                split=split,
+            )  # fmt: skip
+    if present:
+        files.append(write_dataset_dict(join(staging, "hf"), "hf", present))
+    return files
+
+
+def _quarantine(
+    intake: Intake, kept: NDArray[np.bool_], staging: str, config: Config, work: Work
+) -> tuple[list[FileDigest], list[Issue]]:
+    """Write what was set aside as a dataset of its own, each row with its reasons.
+
+    Its images are read here for the first time too: what is wrong with them is returned.
+    """
+    if kept.all():
+        return [], []
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
+        if CODES[row["code"]].severity is Severity.ERROR:
+            reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
+    shards = plan_shards(
+        intake.index, np.where(kept, -1, 0).astype(np.int8), ["quarantine"],
+        rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
+    )  # fmt: skip
+    results = _write(
+        shards, intake, staging, config, work, stage="quarantine",
+        reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
+    )  # fmt: skip
+    digests = [result.digest for result in results]
+    layout = write_split_files(
+        join(staging, "quarantine"), "quarantine", digests, int((~kept).sum()),
+        QUARANTINE_COLUMNS, split=None,
+    )  # fmt: skip
+    return [*digests, *layout], [issue for result in results for issue in result.issues]
+
+
+def _write_index(
+    intake: Intake,
+    assignment: NDArray[np.int8],
+    shards: Sequence[Shard],
+    results: Sequence[ShardResult],
+    staging: str,
+) -> FileDigest:
+    """Write one row a frame: where it is in the dataset, and what tells it from others."""
+    names = np.array([*SPLIT_NAMES, None], dtype=object)
+    file = np.full(len(assignment), None, dtype=object)
+    row = np.full(len(assignment), -1, np.int64)
+    for shard, result in zip(shards, results, strict=True):
+        places = np.delete(shard.places, list(result.left_out))
+        file[places] = result.digest.path
+        row[places] = np.arange(len(places))
+    table = intake.index.table
+    columns = {
+        name: table[name]
+        for name in ("id", "video_id", "frame_index", "labels", "annotation_digest", "image_crc32")
+    }
+    columns |= {
+        "split": pa.array(names[assignment], pa.string()),
+        "shard": pa.array(file, pa.string()),
+        "row": pa.array(row, pa.int64(), mask=row < 0),
+        "status": pa.array(np.where(assignment >= 0, "kept", "quarantined").tolist(), pa.string()),
+    }
+    return write_table(
+        join(staging, "index", "frames.parquet"), pa.table(columns), name="index/frames.parquet"
+    )
+
+
+def _split_document(
+    index: FrameIndex, assignment: NDArray[np.int8], config: Config
+) -> dict[str, Any]:
+    sizes = np.bincount(assignment, minlength=len(SPLIT_NAMES))
+    document = {
+        "strategy": config.split,
+        "ratios": dict(zip(SPLIT_NAMES, config.ratios, strict=True)),
+        "seed": config.seed,
+        "sizes": {name: int(n) for name, n in zip(SPLIT_NAMES, sizes, strict=True)},
+    }
+    if len(index):
+        document["certificate"] = certificate(
+            split_input(index), assignment,
+            strategy=config.split, ratios=config.ratios, seed=config.seed,
+        )  # fmt: skip
+    return document
+
+
+def _account(
+    intake: Intake, kept: NDArray[np.bool_], results: Sequence[ShardResult]
+) -> dict[str, int]:
+    """Check that no frame was lost without a word.
+
+    Raises:
+        RunError: the numbers do not close.
+    """
+    written = sum(result.rows for result in results)
+    frames_in = intake.frames_read
+    accounting = {
+        "frames_in": frames_in,
+        "kept": int(kept.sum()),
+        "quarantined": int((~kept).sum()),
+        "excluded_duplicates": intake.index.duplicates,
+    }
+    if frames_in != sum(accounting.values()) - frames_in or written != accounting["kept"]:
+        raise RunError("accounting", f"frames were lost: {accounting}, {written} rows written")
+    return accounting

@@ -1,0 +1,112 @@
+"""The error tree: everything the engine raises on purpose.
+
+A problem in the data is not an error but an `Issue` row (see `engine.records`). Errors are for what
+stops a run: wrong usage, an input that cannot be read, a run that broke, a gate that is shut. Each
+carries the exit code of the command line, so that the two cannot drift apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = [
+    "ConfigError",
+    "ExportError",
+    "NotTrainableError",
+    "OutputError",
+    "RunError",
+    "Sam2PrepError",
+    "UsageError",
+]
+
+
+class Sam2PrepError(Exception):
+    """Any error the engine raises on purpose.
+
+    The text is one line: where, what is wrong, got, expected, what to do.
+
+    Args:
+        where: the file, member, frame or option concerned, outermost first.
+        what: what is wrong there.
+        got: what was found, if that is more than `what` says.
+        expected: what should have been found.
+        advice: what the user can do about it.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        where: str,
+        what: str,
+        *,
+        got: object = None,
+        expected: object = None,
+        advice: str | None = None,
+    ) -> None:
+        self.where = where
+        self.what = what
+        self.got = got
+        self.expected = expected
+        self.advice = advice
+        super().__init__(f"{where}: {self.complaint}")
+
+    @property
+    def complaint(self) -> str:
+        """The sentence without the place: what is wrong, got, expected, what to do."""
+        text = self.what
+        if self.got is not None:
+            text += f": got {self.got}"
+        if self.expected is not None:
+            text += f"{',' if self.got is not None else ':'} expected {self.expected}"
+        if self.advice:
+            text += f"; {self.advice}"
+        return " ".join(text.split())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the way from a worker to the driver, keyword arguments included."""
+        return (_rebuild, (type(self), self.where, self.what, self.got, self.expected, self.advice))
+
+
+def _rebuild(kind: type[Sam2PrepError], *fields: Any) -> Sam2PrepError:
+    where, what, got, expected, advice = fields
+    return kind(where, what, got=got, expected=expected, advice=advice)
+
+
+class UsageError(Sam2PrepError):
+    """Wrong usage: found before any work starts."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration key or value that cannot be taken."""
+
+
+class OutputError(UsageError):
+    """OUT holds something that this command must not touch."""
+
+
+class ExportError(Sam2PrepError):
+    """An input that cannot be read as an export at all."""
+
+
+class RunError(Sam2PrepError):
+    """The run broke: storage, memory, workers."""
+
+
+class NotTrainableError(Sam2PrepError):
+    """The gate is shut: the dataset must not be trained on.
+
+    Args:
+        where: the dataset.
+        reasons: one sentence a reason, never empty.
+    """
+
+    exit_code = 1
+
+    def __init__(self, where: str, reasons: Sequence[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(where, "; ".join(self.reasons))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (NotTrainableError, (self.where, self.reasons))

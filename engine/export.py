@@ -1,0 +1,293 @@
+"""One export: its video, and its frame records cut into ranges with the image of each.
+
+`annotations.json` is inflated once, in order, and its elements go into range files as they pass, so
+that memory is bounded by a range and every scan task reads its own. The pass also pairs frames with
+images, which is why it looks at each record's index. Where the file says "video" after
+"annotations", that is known at the end of the pass, and nothing before it depends on it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from engine.errors import ExportError
+from engine.frame_json import RawFrame, peek, read_frame
+from engine.json_ranges import Cutter, parse_json
+from engine.members import Member, Members, iter_member, read_member
+from engine.pairing import ImageIndex
+from engine.records import RANGE_SCHEMA, RangeFile, Video
+from engine.storage import join
+from engine.tables import read_table, write_table
+
+__all__ = [
+    "CutExport",
+    "cut_export",
+    "is_known_exporter",
+    "locate_image",
+    "read_metadata",
+    "read_video",
+    "sample_frames",
+]
+
+_ANNOTATIONS = "annotations.json"
+_METADATA = "metadata.json"
+
+# A range is closed early when its JSON gets this long: frames of hundreds of objects are rare.
+_RANGE_BYTES = 32 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutExport:
+    """What one pass over an export's annotations found.
+
+    Args:
+        head: the document without its frame records.
+        ranges: the files they were stored in, in order.
+        frame_indices: of all readable records, in file order.
+        sampleable: ordinals of records with objects and one image, in file order; where no record
+            has an image, of records with objects.
+        by_position: images were paired by position.
+        images: number of images paired, and of orphan images.
+        image_bytes: their size as stored.
+    """
+
+    head: Mapping[str, Any]
+    ranges: tuple[RangeFile, ...]
+    frame_indices: list[int]
+    sampleable: list[int]
+    by_position: bool
+    images: int
+    image_bytes: int
+
+
+def read_metadata(members: Members) -> Mapping[str, Any]:
+    """Read `metadata.json`; empty if the export has none.
+
+    Raises:
+        ExportError: it is there and is no JSON object.
+    """
+    member = members.get(_METADATA)
+    if member is None:
+        return {}
+    where = f"{members.location}: {_METADATA}"
+    document = parse_json(read_member(members.location, member), where)
+    if not isinstance(document, Mapping):
+        raise ExportError(where, "is not a JSON object")
+    return document
+
+
+def is_known_exporter(metadata: Mapping[str, Any]) -> bool:
+    """Say whether `metadata.json` bears the known exporter's signature."""
+    info = metadata.get("export_info")
+    return (
+        isinstance(info, Mapping)
+        and info.get("exporter") == "SAM2 Demo Export Tool"
+        and info.get("format_version") == "1.0"
+    )
+
+
+def read_video(head: Mapping[str, Any], metadata: Mapping[str, Any], where: str) -> Video:
+    """Read the video's declaration, from the annotations first and the metadata second.
+
+    Args:
+        head: `annotations.json` without its records.
+        metadata: `metadata.json`, or empty.
+        where: for the error's text.
+
+    Raises:
+        ExportError: a declared size is no size.
+    """
+    places = [d["video"] for d in (head, metadata) if isinstance(d.get("video"), Mapping)]
+
+    def declared(*names: str) -> object:
+        found = (place[n] for place in places for n in names if place.get(n) is not None)
+        return next(found, None)
+
+    def number(*names: str) -> float | None:
+        value = declared(*names)
+        good = isinstance(value, int | float) and not isinstance(value, bool)
+        return float(value) if good and 0 <= float(value) < 2**53 else None  # type: ignore[arg-type]
+
+    sizes: dict[str, int | None] = {}
+    for side in ("width", "height"):
+        value = declared(side)
+        if value is not None and (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or value != int(value)
+            or not 0 < value < 2**31
+        ):
+            raise ExportError(f"{where}: video.{side}", "is no size", got=repr(value),
+                              expected="a whole number of pixels above 0")  # fmt: skip
+        sizes[side] = None if value is None else int(value)
+    filename = declared("filename")
+    total = number("total_frames")
+    return Video(
+        filename=filename if isinstance(filename, str) and filename else None,
+        width=sizes["width"],
+        height=sizes["height"],
+        fps_declared=number("source_fps", "fps"),
+        total_frames_declared=None if total is None else int(total),
+        duration_sec_declared=number("duration_sec"),
+    )
+
+
+def cut_export(
+    members: Members,
+    images: ImageIndex,
+    *,
+    image_source: str,
+    staging: str,
+    frames_per_range: int,
+) -> CutExport:
+    """Cut an export's frame records into range files, each with its image's place.
+
+    Args:
+        members: the export's files.
+        images: its images, or those that are used instead.
+        image_source: where these images lie.
+        staging: folder for the range files.
+        frames_per_range: records a file.
+
+    Raises:
+        ExportError: `annotations.json` cannot be read.
+    """
+    cut = _pass(members, images, image_source, staging, frames_per_range, by_position=False)
+    unnamed = not any(i in images.by_index for i in cut.frame_indices)
+    if unnamed and images.in_order and len(images.in_order) == len(cut.frame_indices):
+        cut = _pass(members, images, image_source, staging, frames_per_range, by_position=True)
+    return cut
+
+
+@dataclass
+class _Ranges:
+    """Collects range rows and writes a file whenever enough have come together."""
+
+    staging: str
+    image_source: str
+    frames_per_range: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    files: list[RangeFile] = field(default_factory=list)
+    json_bytes: int = 0
+    images: int = 0
+    image_bytes: int = 0
+
+    def add(
+        self, ordinal: int, frame_json: bytes | None, index: int | None, found: tuple[Member, ...]
+    ) -> None:
+        image = found[0] if len(found) == 1 else None
+        row: dict[str, Any] = {
+            "ordinal": ordinal, "frame_json": frame_json, "frame_index_of_image": index,
+            "images_found": len(found),
+        }  # fmt: skip
+        if image is not None:
+            row |= locate_image(self.image_source, image)
+            self.images += 1
+            self.image_bytes += image.compressed_size
+        self.rows.append(row)
+        self.json_bytes += len(frame_json or b"")
+        if len(self.rows) == self.frames_per_range or self.json_bytes > _RANGE_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if not self.rows:
+            return
+        path = join(self.staging, f"range-{len(self.files):06d}.parquet")
+        write_table(path, pa.Table.from_pylist(self.rows, schema=RANGE_SCHEMA))
+        self.files.append(RangeFile(path=path, frames=len(self.rows)))
+        self.rows, self.json_bytes = [], 0
+
+
+def locate_image(source: str, image: Member) -> dict[str, Any]:
+    """Give the columns that say where an image's bytes lie."""
+    return {
+        "image_source": source,
+        "image_name": image.stored_name,
+        "image_offset": image.offset,
+        "image_compressed_bytes": image.compressed_size,
+        "image_bytes": image.size,
+        "image_method": image.method,
+        "image_crc32": image.crc32,
+    }
+
+
+def _pass(
+    members: Members,
+    images: ImageIndex,
+    image_source: str,
+    staging: str,
+    frames_per_range: int,
+    *,
+    by_position: bool,
+) -> CutExport:
+    where = f"{members.location}: {_ANNOTATIONS}"
+    cutter = Cutter(where=where)
+    ranges = _Ranges(staging, image_source, frames_per_range)
+    indices: list[int] = []
+    sampleable: list[int] = []
+    without_image: list[int] = []
+    used: set[str] = set()
+    ordinal = 0
+    for chunk in iter_member(members.location, members[_ANNOTATIONS]):
+        for element in cutter.feed(chunk):
+            index, name, has_objects = peek(parse_json(element, f"{where}: record {ordinal}"))
+            if by_position:
+                found: tuple[Member, ...] = images.in_order[ordinal : ordinal + 1]
+            else:
+                found = () if index is None else images.find(index, name)
+            if index is not None:
+                indices.append(index)
+            if has_objects:
+                (sampleable if len(found) == 1 else without_image).append(ordinal)
+            used.update(image.name for image in found)
+            ranges.add(ordinal, element, None, found)
+            ordinal += 1
+    head = parse_json(cutter.finish(), where)
+    for index, found in _orphans(images, used):
+        ranges.add(ordinal, None, index, found)
+        ordinal += 1
+    ranges.close()
+    return CutExport(
+        head=head if isinstance(head, Mapping) else {},
+        ranges=tuple(ranges.files),
+        frame_indices=indices,
+        sampleable=sampleable or without_image,
+        by_position=by_position,
+        images=ranges.images,
+        image_bytes=ranges.image_bytes,
+    )
+
+
+def _orphans(images: ImageIndex, used: set[str]) -> Iterable[tuple[int | None, tuple[Member, ...]]]:
+    """Images that no frame record refers to, by name order, with the index in their name."""
+    index_of = {image.name: i for i, found in images.by_index.items() for image in found}
+    for image in images.in_order:
+        if image.name not in used:
+            yield index_of.get(image.name), (image,)
+
+
+def sample_frames(cut: CutExport, ordinals: Iterable[int]) -> list[tuple[RawFrame, dict[str, Any]]]:
+    """Read some records back from the range files, with the place of their image.
+
+    Args:
+        cut: the export.
+        ordinals: places in `annotations`, ascending.
+
+    Returns:
+        (record, image columns) of those that are readable frame records.
+    """
+    wanted = set(ordinals)
+    found: list[tuple[RawFrame, dict[str, Any]]] = []
+    first = 0
+    for file in cut.ranges:
+        places = [i for i in range(first, first + file.frames) if i in wanted]
+        if places:
+            table = read_table(file.path).take([place - first for place in places])
+            for row in table.to_pylist():
+                frame = read_frame(parse_json(row.pop("frame_json"), file.path))
+                if isinstance(frame, RawFrame):
+                    found.append((frame, row))
+        first += file.frames
+    return found

@@ -1,0 +1,251 @@
+"""The codes of findings: severity, sentence, advice. One table, the only place that words them.
+
+A code is stable: people's scripts, the report and the gate hold on to it. The sentence counts what
+the code's unit says (frames, objects, images, videos); the fraction is taken of all units of that
+kind that were looked at. Sentences quoted by the specification appear here to the letter.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+__all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
+
+Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label"]
+
+
+class Severity(StrEnum):
+    """What a finding does to the status: an error fails it, a warning marks it, a note does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FindingCode:
+    """One kind of finding.
+
+    Args:
+        severity: its severity unless a policy says otherwise.
+        unit: what is counted.
+        one: the sentence's predicate for one unit, with its subject ("frame has ...").
+        many: the same for any other number.
+        recommendation: what to do about it.
+    """
+
+    severity: Severity
+    unit: Unit
+    one: str
+    many: str
+    recommendation: str
+
+
+def _error(unit: Unit, one: str, many: str, recommendation: str) -> FindingCode:
+    return FindingCode(
+        severity=Severity.ERROR, unit=unit, one=one, many=many, recommendation=recommendation
+    )
+
+
+def _warning(unit: Unit, one: str, many: str, recommendation: str) -> FindingCode:
+    return FindingCode(
+        severity=Severity.WARNING, unit=unit, one=one, many=many, recommendation=recommendation
+    )
+
+
+_SET_ASIDE = "Export the video again, or set such frames aside with --validation standard."
+
+CODES: dict[str, FindingCode] = {
+    "missing_annotations": _error(
+        "frame",
+        "frame ({percent}) has no annotations",
+        "frames ({percent}) have no annotations",
+        "Annotate these frames or leave them out of the export; --validation standard sets them "
+        "aside.",
+    ),
+    "mask_malformed": _error(
+        "object",
+        "mask ({percent}) cannot be decoded",
+        "masks ({percent}) cannot be decoded",
+        _SET_ASIDE,
+    ),
+    "mask_size_mismatch": _error(
+        "object",
+        "mask ({percent}) does not have the size of its image",
+        "masks ({percent}) do not have the size of their image",
+        "Check that masks and images come from the same export. A mask is never resampled by "
+        "guess. " + _SET_ASIDE,
+    ),
+    "mask_empty": _error(
+        "object",
+        "mask ({percent}) is empty",
+        "masks ({percent}) are empty",
+        "Remove these objects from the frames they are not visible in. " + _SET_ASIDE,
+    ),
+    "mask_area_mismatch": _error(
+        "object",
+        "mask ({percent}) does not have the area that is declared for it",
+        "masks ({percent}) do not have the area that is declared for them",
+        "The mask or the area was altered after the export. " + _SET_ASIDE,
+    ),
+    "bbox_mismatch": _warning(
+        "object",
+        "declared box ({percent}) is not the box of its mask",
+        "declared boxes ({percent}) are not the boxes of their masks",
+        "The dataset's boxes are computed from the masks; look at a few of these to see which of "
+        "the two is wrong.",
+    ),
+    "object_malformed": _error(
+        "object",
+        "object record ({percent}) is not readable",
+        "object records ({percent}) are not readable",
+        "Every object needs a label, a mask and a whole-number object_id. " + _SET_ASIDE,
+    ),
+    "export_empty": _error(
+        "export",
+        "export ({percent}) has neither frame records nor images",
+        "exports ({percent}) have neither frame records nor images",
+        "Export the video again, or leave this export out.",
+    ),
+    "frame_malformed": _error(
+        "frame",
+        "frame record ({percent}) is not readable",
+        "frame records ({percent}) are not readable",
+        "Every frame record needs a whole-number frame_index and a list of objects. " + _SET_ASIDE,
+    ),
+    "frame_conflict": _error(
+        "frame",
+        "frame ({percent}) comes more than once, with different annotations",
+        "frames ({percent}) come more than once, with different annotations",
+        "Remove the export whose annotations are out of date.",
+    ),
+    "frame_duplicate": _warning(
+        "frame",
+        "frame ({percent}) comes more than once, with the same annotations, and is counted once",
+        "frames ({percent}) come more than once, with the same annotations, and are counted once",
+        "Nothing needs to be done; naming each export once saves the time to read it twice.",
+    ),
+    "frame_all_hidden": _warning(
+        "frame",
+        "frame ({percent}) has only objects that are hidden in it",
+        "frames ({percent}) have only objects that are hidden in them",
+        "They are kept, with empty masks and a text that names nothing. Leave them out of the "
+        "export if they are not wanted.",
+    ),
+    "frames_not_exported": _warning(
+        "frame listed",
+        "frame ({percent}) is listed in frame_indices and was not exported",
+        "frames ({percent}) are listed in frame_indices and were not exported",
+        "The exporter could not process these frames; export the video again if they matter.",
+    ),
+    "object_hidden": _warning(
+        "object",
+        "object ({percent}) is hidden in its frame",
+        "objects ({percent}) are hidden in their frames",
+        "They are left out of masks, texts and class counts of these frames. Nothing needs to be "
+        "done.",
+    ),
+    "image_missing": _error(
+        "frame",
+        "annotated frame ({percent}) has no image",
+        "annotated frames ({percent}) have no image",
+        "Put the image into the export, or give a folder of frames with --frames. " + _SET_ASIDE,
+    ),
+    "image_ambiguous": _error(
+        "frame",
+        "frame ({percent}) has more than one image",
+        "frames ({percent}) have more than one image",
+        "Keep one image for a frame index. " + _SET_ASIDE,
+    ),
+    "image_unreadable": _error(
+        "frame",
+        "image ({percent}) cannot be read",
+        "images ({percent}) cannot be read",
+        _SET_ASIDE,
+    ),
+    "image_truncated": _error(
+        "frame",
+        "image ({percent}) ends early",
+        "images ({percent}) end early",
+        _SET_ASIDE,
+    ),
+    # Some readers turn such an image (datasets does), others do not: no mask can fit both.
+    "image_orientation": _error(
+        "frame",
+        "image ({percent}) asks to be turned when it is shown (Exif orientation)",
+        "images ({percent}) ask to be turned when they are shown (Exif orientation)",
+        "Write the frames upright, without an orientation tag. " + _SET_ASIDE,
+    ),
+    "image_size_mismatch": _error(
+        "frame",
+        "image ({percent}) does not have the size of its video",
+        "images ({percent}) do not have the size of their video",
+        "Masks and boxes hold for the video's size only. " + _SET_ASIDE,
+    ),
+    "images_paired_by_position": _warning(
+        "video",
+        "video ({percent}) has images without a frame index in their names; paired by position",
+        "videos ({percent}) have images without a frame index in their names; paired by position",
+        "Look at a few frames with their masks; name images by frame index (frame_000012.png).",
+    ),
+    "overlay_burned_in": _warning(
+        "video",
+        "video ({percent}) has its masks painted on the frames: a model would read the answer off "
+        "the image",
+        "videos ({percent}) have their masks painted on the frames: a model would read the answer "
+        "off the image",
+        "Give the clean frames with --frames DIR; they can be extracted from the original video.",
+    ),
+    "mask_order_unproven": _warning(
+        "video",
+        "video ({percent}) has masks whose order nothing proves; they were read column by column",
+        "videos ({percent}) have masks whose order nothing proves; they were read column by column",
+        "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
+    ),
+    "mask_order_contradicted": _warning(
+        "video",
+        "video ({percent}) has images that contradict the declared order of its masks",
+        "videos ({percent}) have images that contradict the declared order of their masks",
+        "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
+    ),
+    "label_placeholder": _warning(
+        "label",
+        "label ({percent}) names nothing (object_<id>)",
+        "labels ({percent}) name nothing (object_<id>)",
+        "Name the objects in the annotation tool and export again: object_0 is no word.",
+    ),
+    "label_variants": _warning(
+        "label",
+        "label ({percent}) differs from another only in case, blanks or Unicode form",
+        "labels ({percent}) differ from another only in case, blanks or Unicode form",
+        "Use one spelling; the labels are kept apart as they are.",
+    ),
+    "class_imbalance": _warning(
+        "class",
+        "Severe class imbalance detected: {detail}",
+        "Severe class imbalance detected: {detail}",
+        "Collect or annotate more of the minority classes, or augment them (flips, crops, colour) "
+        "and oversample their frames.",
+    ),
+    "quarantined": _warning(
+        "frame",
+        "frame ({percent}) was set aside",
+        "frames ({percent}) were set aside",
+        "The reasons are in the folder quarantine; mend the export and add it again.",
+    ),
+}
+
+
+def sentence(code: str, count: int, total: int, *, detail: str = "") -> str:
+    """Word a finding.
+
+    Args:
+        code: a key of `CODES`.
+        count: units concerned, at least 1.
+        total: units of this kind in all; the percentage is of these.
+        detail: what a sentence with a `{detail}` needs.
+    """
+    known = CODES[code]
+    percent = f"{100 * count / total:.1f}%" if total else "0.0%"
+    text = (known.one if count == 1 else known.many).format(percent=percent, detail=detail)
+    return text if known.unit == "class" else f"{count} {text}"

@@ -1,0 +1,237 @@
+"""One frame from its raw record to a checked row.
+
+Everything that can be said of a frame by itself is said here: its record, its image's real size,
+its masks. The masks of a whole range are checked together (`engine.mask_check`), which is why a
+frame hands them out and takes the outcomes back.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from engine import images
+from engine.findings import CODES, Severity
+from engine.frame_json import RawFrame, peek, read_frame
+from engine.mask_check import CheckedMask, MaskToCheck
+from engine.members import Member, MemberError, read_head, read_member
+from engine.records import Issue
+
+__all__ = ["FrameCheck", "image_member", "image_problem"]
+
+# Most JPEG and PNG headers end well before this; a longer one costs a second read.
+_HEAD_BYTES = 4096
+
+_Problem = tuple[str, str]
+
+
+def image_member(row: Mapping[str, Any]) -> Member:
+    """Make the member again that the image columns of a row describe."""
+    return Member(
+        name=row["image_name"],
+        stored_name=row["image_name"],
+        offset=row["image_offset"],
+        compressed_size=row["image_compressed_bytes"],
+        size=row["image_bytes"],
+        method=row["image_method"],
+        crc32=row["image_crc32"],
+    )
+
+
+def image_problem(data: bytes, check_images: str) -> _Problem | None:
+    """Judge an image's bytes as far as `check_images` asks.
+
+    Args:
+        data: the whole file; its CRC has been checked.
+        check_images: "header" asks no more; "structure" for a whole file; "decode" for every pixel.
+
+    Returns:
+        (finding code, what is wrong), or None.
+    """
+    if check_images == "decode":
+        return images.check_decode(data)
+    return images.check_structure(data) if check_images == "structure" else None
+
+
+class FrameCheck:
+    """One frame on its way from a raw record to a row.
+
+    A record that cannot be read still is a frame: it is counted, and set aside.
+
+    Args:
+        record: a row of `RANGE_SCHEMA`.
+        source: the export, for issues.
+        video_id: final id of the video.
+        video_size: (height, width) as declared; None where it is not.
+    """
+
+    def __init__(
+        self,
+        record: dict[str, Any],
+        *,
+        source: str,
+        video_id: str,
+        video_size: tuple[int, int] | None,
+    ) -> None:
+        self._record = record
+        self._source = source
+        self._video_id = video_id
+        self._video_size = video_size
+        self._size = video_size
+        self._index: int | None = record["frame_index_of_image"]
+        self._raw: RawFrame | None = None
+        self._masks: dict[int, CheckedMask] = {}
+        self.issues: list[Issue] = []
+        self._read_record()
+
+    def _read_record(self) -> None:
+        if self._record["frame_json"] is None:
+            self._find("missing_annotations", f"{self._record['image_name']} has no frame record")
+            return
+        element = orjson.loads(self._record["frame_json"])
+        raw = read_frame(element)
+        if isinstance(raw, str):
+            self._index, _, _ = peek(element)
+            self._find("frame_malformed", f"annotations[{self._record['ordinal']}]: {raw}")
+            return
+        self._raw, self._index = raw, raw.frame_index
+        if not raw.objects:
+            self._find("missing_annotations", "the frame record has no objects")
+        for place, item in enumerate(raw.objects):
+            for code, message in item.problems:
+                self._find(code, message, place)
+
+    @property
+    def frame_id(self) -> str:
+        """The frame's id; of a record without an index, its place in the export."""
+        if self._index is None:
+            return f"{self._video_id}/record-{self._record['ordinal']:06d}"
+        return f"{self._video_id}/{self._index:06d}"
+
+    def _find(self, code: str, message: str, place: int | None = None) -> None:
+        object_id = None
+        if place is not None and self._raw is not None:
+            object_id = self._raw.objects[place].object_id
+            if object_id is None:
+                message = f"objects[{place}]: {message}"
+        self.issues.append(
+            Issue(
+                code=code, source=self._source, video_id=self._video_id, frame_id=self.frame_id,
+                frame_index=self._index, object_id=object_id, message=message,
+            )
+        )  # fmt: skip
+
+    def look_at_image(self, check_images: str) -> None:
+        """Find the image's real size, and compare it with the video's.
+
+        Args:
+            check_images: "header" reads no more of the image than its size needs.
+        """
+        if self._raw is None or not self._raw.objects:
+            return
+        claims = self._record["images_found"]
+        if claims != 1:
+            if claims:
+                self._find("image_ambiguous", f"{claims} images claim frame_index {self._index}")
+            else:
+                self._find("image_missing", f"no image for frame_index {self._index}")
+            return
+        seen = _look(self._record, check_images)
+        if isinstance(seen, tuple):
+            self._find(*seen)
+            return
+        if seen.orientation != 1:
+            self._find("image_orientation", f"Exif orientation {seen.orientation}, expected 1")
+        size = (seen.height, seen.width)
+        if self._video_size not in (None, size):
+            height, width = self._video_size or size
+            self._find(
+                "image_size_mismatch",
+                f"the image is {seen.width}x{seen.height}, expected {width}x{height} as the video",
+            )
+        self._size = size
+
+    def masks_to_check(self) -> list[tuple[int, MaskToCheck]]:
+        """Give the objects with a mask in a known notation, by their place in the record."""
+        if self._raw is None or self._size is None:
+            return []
+        return [
+            (place, MaskToCheck(raw=item, size=self._size))
+            for place, item in enumerate(self._raw.objects)
+            if item.notation is not None
+        ]
+
+    def take_mask(self, place: int, mask: CheckedMask) -> None:
+        """Take the outcome for the object at `place`."""
+        self._masks[place] = mask
+        for code, message in mask.problems:
+            self._find(code, message, place)
+
+    def row(self) -> dict[str, Any]:
+        """Give the frame as a row of `FRAME_SCHEMA`; call once, after the masks were taken."""
+        objects = self._raw.objects if self._raw else ()
+        hidden = sum(mask.hidden for mask in self._masks.values())
+        if objects and hidden == len(objects):
+            self._find("frame_all_hidden", f"hidden objects: all {hidden}")
+        visible = [
+            (item, self._masks[place])
+            for place, item in enumerate(objects)
+            if place in self._masks and self._masks[place].counts is not None and item.label
+        ]
+        height, width = self._size or (None, None)
+        row = {
+            "id": self.frame_id,
+            "video_id": self._video_id,
+            "frame_index": self._index,
+            "timestamp_sec": self._raw.timestamp_sec if self._raw else None,
+            "width": width,
+            "height": height,
+            "masks": [{"size": [height, width], "counts": mask.counts} for _, mask in visible],
+            "bounding_boxes": [list(mask.box) for _, mask in visible],
+            "labels": [item.label for item, _ in visible],
+            "object_ids": [item.object_id for item, _ in visible],
+            "areas": [mask.area for _, mask in visible],
+            "confidences": [item.confidence for item, _ in visible],
+            "objects_declared": len(objects),
+            "objects_hidden": hidden,
+            "errors": sum(CODES[i.code].severity is Severity.ERROR for i in self.issues),
+        }
+        row["annotation_digest"] = self._digest(row)
+        return row | {name: value for name, value in self._record.items() if name in _LOCATOR}
+
+    def _digest(self, row: dict[str, Any]) -> str:
+        """Digest what is annotated, the same however the JSON is laid out."""
+        seen = [row[k] for k in ("masks", "labels", "object_ids", "objects_declared", "errors")]
+        if row["errors"]:  # what cannot be read is compared as it is written
+            seen.append((self._record["frame_json"] or b"").decode("utf-8", "replace"))
+        return hashlib.sha256(orjson.dumps(seen)).hexdigest()[:32]
+
+
+_LOCATOR = frozenset(
+    f"image_{part}"
+    for part in ("source", "name", "offset", "compressed_bytes", "bytes", "method", "crc32")
+)
+
+
+def _look(record: Mapping[str, Any], check_images: str) -> images.ImageInfo | _Problem:
+    """Read as much of an image as is asked for, and say its size or what is wrong with it."""
+    source, member = record["image_source"], image_member(record)
+    if not member.size:
+        return "image_unreadable", "the file is empty (0 bytes)"
+    try:
+        if check_images != "header":
+            data = read_member(source, member)
+            problem = image_problem(data, check_images)
+            if problem is not None:
+                return problem
+        else:
+            data = read_head(source, member, _HEAD_BYTES)
+        info = images.read_header(data)
+        if info is None and len(data) < member.size:
+            info = images.read_header(read_member(source, member))
+    except MemberError as error:
+        return "image_unreadable", error.complaint
+    if info is None:
+        return "image_truncated", f"the file ends within its header, after {member.size} bytes"
+    return ("image_unreadable", info) if isinstance(info, str) else info

@@ -1,0 +1,216 @@
+"""One element of `annotations`, in any spelling that exports use, as a checked record.
+
+The names accepted are those of real writers: the SAM 2 demo exporter, and the COCO-like variants of
+the specification. Everything is judged here once: what a later module gets is typed. A record that
+cannot be used carries its problem instead of a value, so that one bad object costs one frame and
+not the export.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeGuard
+
+from engine.rle_text import looks_decimal
+
+__all__ = ["MaskNotation", "RawFrame", "RawObject", "peek", "read_frame"]
+
+MaskNotation = Literal["decimal", "counts", "compressed"]
+
+_MASK_KEYS = ("mask_rle", "segmentation", "mask", "rle")
+_LABEL_KEYS = ("label", "class", "class_name", "category")
+_IMAGE_KEYS = ("image", "file_name", "image_path")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawObject:
+    """One object record.
+
+    Args:
+        object_id: the track's number in its video, if given.
+        label: as written.
+        notation: how the mask is written: "decimal" text runs, a "counts" list, or "compressed"
+            COCO counts; None if there is no usable mask.
+        counts: the mask's runs in that notation.
+        size: (height, width) written beside the runs; None if left out.
+        bbox: declared box, x, y, width, height in the writer's own pixels; None if not declared.
+        area: declared area in the writer's own pixels; None if not declared.
+        confidence: as declared.
+        problems: (finding code, what is wrong) of this record.
+    """
+
+    object_id: int | None
+    label: str
+    notation: MaskNotation | None
+    counts: Any
+    size: tuple[int, int] | None
+    bbox: tuple[float, float, float, float] | None
+    area: float | None
+    confidence: float | None
+    problems: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RawFrame:
+    """One frame record.
+
+    Args:
+        frame_index: place in the video, from 0.
+        timestamp_sec: seconds from the video's start, if given.
+        image_name: the image the record names, if it names one.
+        objects: in the order written; the exporter's palette goes by this order.
+    """
+
+    frame_index: int
+    timestamp_sec: float | None
+    image_name: str | None
+    objects: tuple[RawObject, ...]
+
+
+def read_frame(element: object) -> RawFrame | str:
+    """Read one element of `annotations`; a sentence instead if it is no frame record at all."""
+    if not isinstance(element, Mapping):
+        return f"the record is {_kind(element)}, expected an object"
+    index = element.get("frame_index")
+    if not _is_whole(index) or not 0 <= index < 2**63:
+        return f"frame_index is {_show(index)}, expected a whole number from 0"
+    objects = element.get("objects")
+    if objects is None:
+        objects = []
+    if not isinstance(objects, list):
+        return f"objects is {_kind(objects)}, expected a list"
+    image = _first(element, _IMAGE_KEYS)
+    return RawFrame(
+        frame_index=int(index),
+        timestamp_sec=_number(element.get("timestamp_sec")),
+        image_name=image if isinstance(image, str) and image else None,
+        objects=tuple(_read_object(record) for record in objects),
+    )
+
+
+def _read_object(record: object) -> RawObject:
+    if not isinstance(record, Mapping):
+        return _unusable(f"the record is {_kind(record)}, expected an object")
+    problems: list[tuple[str, str]] = []
+    object_id = record.get("object_id")
+    if isinstance(object_id, str) and object_id.isascii() and object_id.isdecimal():
+        object_id = int(object_id)
+    if object_id is not None and not (_is_whole(object_id) and abs(object_id) < 2**63):
+        problems.append(
+            ("object_malformed", f"object_id is {_show(object_id)}, not a whole number")
+        )
+        object_id = None
+    label = _first(record, _LABEL_KEYS)
+    if not isinstance(label, str) or not label.strip():
+        problems.append(("object_malformed", f"label is {_show(label)}, expected a name"))
+        label = ""
+    notation, counts, size, problem = _read_mask(_first(record, _MASK_KEYS))
+    if problem:
+        problems.append(problem)
+    bbox = _box(record.get("bbox"))
+    if bbox is None and record.get("bbox") is not None:
+        problems.append(
+            ("bbox_mismatch", f"bbox is {_show(record['bbox'])}, expected [x, y, width, height]")
+        )
+    area = record.get("area")
+    if area is not None and _number(area) is None:
+        problems.append(("mask_area_mismatch", f"area is {_show(area)}, expected a number"))
+    return RawObject(
+        object_id=object_id,
+        label=label,
+        notation=notation,
+        counts=counts,
+        size=size,
+        bbox=bbox,
+        area=_number(area),
+        confidence=_number(record.get("confidence")),
+        problems=tuple(problems),
+    )
+
+
+_Mask = tuple[MaskNotation | None, Any, tuple[int, int] | None, tuple[str, str] | None]
+
+
+def _read_mask(value: object) -> _Mask:
+    size: tuple[int, int] | None = None
+    if value is None:
+        return None, None, None, ("object_malformed", "the record has no mask")
+    if isinstance(value, Mapping):
+        written = value.get("size")
+        if written is not None:
+            if (
+                not isinstance(written, list)
+                or len(written) != 2
+                or not all(_is_whole(side) and 0 < side < 2**31 for side in written)
+            ):
+                return _malformed(f"size is {_show(written)}, expected [height, width]")
+            size = (int(written[0]), int(written[1]))
+        value = value.get("counts")
+    if isinstance(value, str):
+        return ("decimal" if looks_decimal(value) else "compressed"), value, size, None
+    if isinstance(value, list):
+        if value and isinstance(value[0], list):
+            return _malformed("polygons, expected run lengths")
+        return "counts", value, size, None
+    return _malformed(f"counts are {_kind(value)}, expected run lengths as text or list")
+
+
+def _malformed(text: str) -> _Mask:
+    return None, None, None, ("mask_malformed", text)
+
+
+def _unusable(text: str) -> RawObject:
+    return RawObject(
+        object_id=None, label="", notation=None, counts=None, size=None, bbox=None, area=None,
+        confidence=None, problems=(("object_malformed", text),),
+    )  # fmt: skip
+
+
+def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((record[key] for key in keys if record.get(key) is not None), None)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _box(value: object) -> tuple[float, float, float, float] | None:
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    sides = [_number(side) for side in value]
+    if any(side is None for side in sides):
+        return None
+    x, y, width, height = (float(side or 0) for side in sides)
+    return (x, y, width, height)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+
+def _show(value: object) -> str:
+    text = "missing" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def peek(element: object) -> tuple[int | None, str | None, bool]:
+    """Give frame index, named image and whether there are objects, without judging the objects.
+
+    Cutting an export into ranges needs no more, and pays for no more.
+    """
+    if not isinstance(element, Mapping):
+        return None, None, False
+    index = element.get("frame_index")
+    image = _first(element, _IMAGE_KEYS)
+    return (
+        int(index) if _is_whole(index) and 0 <= index < 2**63 else None,
+        image if isinstance(image, str) and image else None,
+        bool(element.get("objects")),
+    )

@@ -1,0 +1,185 @@
+"""The files `datasets.load_from_disk` reads, written by us so that shards can be written anywhere.
+
+A split is a folder of Arrow IPC streams named by `state.json`, with the features in
+`dataset_info.json`; the folder above lists the splits (datasets 5, `Dataset.save_to_disk` and
+`DatasetDict.load_from_disk`). Writing them ourselves makes the bytes
+depend on the plan alone, lets every shard be a file of its own that never changes again, and
+costs no second copy of the images.
+
+Features are written in the list notation of datasets before 4 (`[...]`), which 2.16 to 5 read.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from engine.records import FRAME_SCHEMA
+from engine.storage import FileDigest, join, write_bytes
+
+__all__ = [
+    "COLUMNS",
+    "QUARANTINE_COLUMNS",
+    "arrow_schema",
+    "row_batch",
+    "write_dataset_dict",
+    "write_split_files",
+]
+
+
+def _value(kind: str) -> dict[str, str]:
+    return {"dtype": kind, "_type": "Value"}
+
+
+# Features in the old notation: a list of one element is a list of that element.
+COLUMNS: dict[str, Any] = {
+    "id": _value("string"),
+    "image": {"_type": "Image"},
+    "conversations": [{"from": _value("string"), "value": _value("string")}],
+    "messages": [
+        {
+            "role": _value("string"),
+            "content": [{"type": _value("string"), "text": _value("string")}],
+        }
+    ],
+    "masks": [{"size": [_value("int32")], "counts": _value("string")}],
+    "bounding_boxes": [[_value("int32")]],
+    "labels": [_value("string")],
+    "object_ids": [_value("int64")],
+    "areas": [_value("int64")],
+    "confidences": [_value("float64")],
+    "video_id": _value("string"),
+    "frame_index": _value("int64"),
+    "timestamp_sec": _value("float64"),
+    "width": _value("int32"),
+    "height": _value("int32"),
+}
+
+# What was set aside has no text to train on, and says why it was.
+QUARANTINE_COLUMNS: dict[str, Any] = {
+    name: feature for name, feature in COLUMNS.items() if name not in {"conversations", "messages"}
+} | {"reasons": [_value("string")]}
+
+
+def _arrow_type(feature: Any) -> pa.DataType:
+    if isinstance(feature, list):
+        return pa.list_(_arrow_type(feature[0]))
+    if feature.get("_type") == "Value":
+        return getattr(pa, feature["dtype"])()
+    if feature.get("_type") == "Image":
+        return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    return pa.struct([(name, _arrow_type(inner)) for name, inner in feature.items()])
+
+
+def arrow_schema(columns: dict[str, Any]) -> pa.Schema:
+    """Give the schema of a shard, with the features where `datasets` looks for them.
+
+    Args:
+        columns: `COLUMNS` or `QUARANTINE_COLUMNS`.
+    """
+    info = {"info": {"features": columns}}
+    return pa.schema(
+        [pa.field(name, _arrow_type(feature)) for name, feature in columns.items()],
+        metadata={"huggingface": orjson.dumps(info).decode()},
+    )
+
+
+def row_batch(
+    schema: pa.Schema,
+    frames: pa.Table,
+    images: Sequence[tuple[bytes | None, str | None]],
+    texts: Mapping[str, Sequence[Any]],
+) -> pa.RecordBatch:
+    """Build one record batch of a shard.
+
+    Args:
+        schema: as `arrow_schema` gives it.
+        frames: rows of `FRAME_SCHEMA`; its columns are taken over as they are.
+        images: for each row the file's bytes, unchanged, and its name.
+        texts: the columns that neither of them holds.
+    """
+    arrays: list[pa.Array] = []
+    for field in schema:
+        if field.name == "image":
+            data = pa.array([image for image, _ in images], pa.binary())
+            names = pa.array([name for _, name in images], pa.string())
+            # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
+            absent = data.is_null()
+            arrays.append(
+                pa.StructArray.from_arrays([data, names], fields=list(field.type), mask=absent)
+            )
+        elif field.name in texts:
+            arrays.append(pa.array(texts[field.name], field.type))
+        else:
+            column = frames[field.name].combine_chunks()
+            if isinstance(column, pa.ChunkedArray):  # no rows at all
+                column = pa.array([], FRAME_SCHEMA.field(field.name).type)
+            arrays.append(column.cast(field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def write_split_files(
+    folder: str,
+    name: str,
+    shards: Sequence[FileDigest],
+    rows: int,
+    columns: dict[str, Any],
+    *,
+    split: str | None,
+) -> list[FileDigest]:
+    """Write `state.json` and `dataset_info.json` of one split.
+
+    Args:
+        folder: of the split, where its shards lie already.
+        name: the folder's name in the manifest.
+        shards: in the order rows are numbered.
+        rows: in all of them.
+        columns: features of the split.
+        split: its name; None for a dataset of its own.
+    """
+    content = "".join(shard.sha256 for shard in shards)
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": shard.path.rsplit("/", 1)[-1]} for shard in shards],
+        # datasets keys its cache by this; derived from the content, it never serves other rows.
+        "_fingerprint": hashlib.sha256(content.encode()).hexdigest()[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": split,
+    }
+    size = sum(shard.size_bytes for shard in shards)
+    info = {
+        "builder_name": "sam2prep",
+        "citation": "",
+        "dataset_size": size,
+        "description": "",
+        "features": columns,
+        "homepage": "",
+        "license": "",
+        "splits": {
+            split or "train": {
+                "name": split or "train",
+                "num_bytes": size,
+                "num_examples": rows,
+                "dataset_name": "sam2prep",
+            }
+        },
+    }
+    files = {"state.json": state, "dataset_info.json": info}
+    return [
+        write_bytes(join(folder, file), _json(content), name=f"{name}/{file}")
+        for file, content in files.items()
+    ]
+
+
+def write_dataset_dict(folder: str, name: str, splits: Sequence[str]) -> FileDigest:
+    """Write `dataset_dict.json`, which lists the splits that are there."""
+    path = join(folder, "dataset_dict.json")
+    return write_bytes(path, _json({"splits": list(splits)}), name=f"{name}/dataset_dict.json")
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2)

@@ -1,0 +1,330 @@
+"""What an image's bytes say: size and orientation, whether they are whole, and their pixels.
+
+Trade-off: most frames are JPEG or PNG, and a run looks at every one of them, so these two are
+walked here without decoding (microseconds, and an exact word on where a file ends). Every other
+format is left to Pillow, which decodes it whole.
+
+What cannot be seen: PNG pixels have CRCs, JPEG pixels have none. A flipped bit among them passes
+the structure check, and mostly the decoder too: libjpeg mends what it can, fills what is missing in
+front of an end-of-image marker with grey, and only warns. The CRC of the ZIP member is what guards
+a JPEG.
+
+Sources: PNG, W3C Recommendation (third edition), section 5; JPEG, ITU-T T.81, annex B; orientation:
+Exif 2.32 (CIPA DC-008), tag 0x0112, in a TIFF 6.0 directory.
+"""
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["ImageInfo", "check_decode", "check_structure", "decode_rgb", "read_header"]
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+# Beginnings of what Pillow may open, so that "need more bytes" and "no image" can be told apart.
+_OTHERS = (b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# No others: Pillow also opens PostScript, by running Ghostscript on it.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+_UNREADABLE, _TRUNCATED = "image_unreadable", "image_truncated"
+# Pillow's own limit against decompression bombs, 3 bytes a pixel of it being 512 MiB.
+_MAX_PIXELS = 512 * 2**20 // 3
+
+# A marker: not a stuffed 00, not a restart; of fill bytes before it, the last one counts.
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])")
+_SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
+_FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageInfo:
+    """What the header of an image says.
+
+    Args:
+        format: Pillow's name in lower case: "jpeg", "png", "webp", "bmp", "gif", "tiff".
+        width: in pixels as stored, before any orientation.
+        height: in pixels as stored.
+        orientation: the Exif tag, 1 to 8; 1 where there is none or it is out of range. In a PNG,
+            only if it stands before the pixels.
+        mode: Pillow's name for the kind of pixels as far as the header tells ("1", "L", "LA", "P",
+            "RGB", "RGBA", "CMYK", "I;16"); None for a number of channels without a name.
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+    mode: str | None
+
+
+def read_header(head: bytes) -> ImageInfo | str | None:
+    """Read size and orientation from the first bytes of an image.
+
+    Args:
+        head: the beginning of the file, of any length, or all of it.
+
+    Returns:
+        The facts; or a sentence about what is wrong with the bytes; or None if `head` ends too
+        early to say (if it is the whole file, then the image is truncated).
+    """
+    if not head or _PNG.startswith(head) or _JPEG.startswith(head):
+        return None
+    if head.startswith(_PNG):
+        return _sized(_png_header(head))
+    if head.startswith(_JPEG):
+        return _sized(_jpeg_header(head))
+    return _sized(_other_header(head))
+
+
+def check_structure(data: bytes) -> tuple[str, str] | None:
+    """Check that an image is whole, without decoding JPEG or PNG; other formats are decoded.
+
+    Args:
+        data: the whole file. Bytes behind the end of the image are allowed: cameras and padding
+            tools put some there, and every decoder stops before them.
+
+    Returns:
+        None if it is whole; else ("image_unreadable" or "image_truncated", a sentence).
+    """
+    if not data:
+        return _UNREADABLE, "the file is empty (0 bytes)"
+    info = read_header(data)
+    if isinstance(info, str):
+        return _UNREADABLE, info
+    if data.startswith(_PNG):
+        return _check_png(data)
+    if data.startswith(_JPEG):
+        return _check_jpeg(data)
+    if info is None:
+        return _TRUNCATED, f"the file ends inside the image's header ({len(data)} bytes)"
+    return _check_pixels(data)
+
+
+def check_decode(data: bytes) -> tuple[str, str] | None:
+    """Check an image by its structure and by decoding every pixel (of an animation, the first).
+
+    Returns:
+        As `check_structure`.
+    """
+    return check_structure(data) or _check_pixels(data)
+
+
+def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.uint8] | None:
+    """Decode an image to RGB as stored: no Exif rotation, alpha dropped, 16 bits cut to 8.
+
+    Args:
+        data: the whole file.
+        max_side: shrink to at most so many pixels on the longer side, never enlarge; a JPEG is then
+            decoded at the nearest larger of its own scales (1/2, 1/4, 1/8), several times faster.
+
+    Returns:
+        (height, width, 3) uint8; None if it cannot be decoded (`check_decode` says why).
+    """
+    decoded = _decode(data, max_side)
+    return None if isinstance(decoded, tuple) else decoded
+
+
+def _sized(info: ImageInfo | str | None) -> ImageInfo | str | None:
+    if isinstance(info, ImageInfo) and not (info.width and info.height):
+        return f"the header declares {info.width} x {info.height} pixels"
+    return info
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(type, first, end) of the content of each chunk whose length is there; `end` may lie beyond.
+
+    A chunk's CRC is the 4 bytes from `end`.
+    """
+    position = len(_PNG)
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        first = position + 8
+        yield kind, first, first + length
+        position = first + length + 4
+
+
+def _png_header(head: bytes) -> ImageInfo | str | None:
+    orientation = 1
+    size: tuple[int, int, int, int] | None = None
+    for kind, first, end in _png_chunks(head):
+        if size is None:
+            if kind != b"IHDR" or end - first != 13:
+                return "the PNG does not begin with its header chunk"
+            if end > len(head):
+                return None
+            size = struct.unpack(">IIBB", head[first : first + 10])
+        elif kind == b"eXIf":
+            orientation = _orientation(head[first:end])
+        if kind in (b"IDAT", b"IEND"):
+            width, height, bits, color = size
+            mode = _PNG_MODES.get(color)
+            if color == 0 and bits in (1, 16):
+                mode = "1" if bits == 1 else "I;16"
+            return ImageInfo(
+                format="png", width=width, height=height, orientation=orientation, mode=mode
+            )
+        if end > len(head):
+            return None
+    return None
+
+
+def _check_png(data: bytes) -> tuple[str, str] | None:
+    has_pixels = False
+    for kind, first, end in _png_chunks(data):
+        name = repr(kind)[2:-1]
+        if not kind.isalpha():
+            return _UNREADABLE, f"the PNG has no chunk where one must begin, at byte {first - 8}"
+        if end + 4 > len(data):
+            return _TRUNCATED, f"the PNG ends inside its chunk {name} at byte {first - 8}"
+        declared = int.from_bytes(data[end : end + 4], "big")
+        if zlib.crc32(memoryview(data)[first - 4 : end]) != declared:
+            return _UNREADABLE, f"the PNG chunk {name} at byte {first - 8} has a wrong CRC"
+        has_pixels = has_pixels or kind == b"IDAT"
+        if kind == b"IEND":
+            return None if has_pixels else (_UNREADABLE, "the PNG has no pixels")
+    return _TRUNCATED, f"the PNG has no end chunk in its {len(data)} bytes"
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """(marker, first, end) of the content of each segment up to the end-of-image marker.
+
+    Ends early where the bytes do. What stands between segments, pixels above all, is passed over.
+    """
+    position = 2
+    while (match := _MARKER.search(data, position)) is not None:
+        marker = data[match.end() - 1]
+        position = match.end()
+        if marker in (_SOI, _EOI):
+            yield marker, position, position
+            if marker == _EOI:
+                return
+            continue
+        first, end = position + 2, position + int.from_bytes(data[position : position + 2], "big")
+        if first > len(data) or end > len(data):
+            return
+        yield marker, first, max(first, end)
+        position = max(first, end)
+
+
+def _jpeg_header(head: bytes) -> ImageInfo | str | None:
+    orientation: int | None = None
+    size: tuple[int, int, int, int] | None = None
+    for marker, first, end in _jpeg_segments(head):
+        if marker == _APP1 and head.startswith(b"Exif\0\0", first) and orientation is None:
+            orientation = _orientation(head[first + 6 : end])
+        elif marker in _FRAME_HEADERS and size is None:
+            if end - first < 6:
+                return "the JPEG's frame header is too short"
+            size = struct.unpack(">BHHB", head[first : first + 6])
+        elif marker in (_SOS, _EOI):
+            if size is None:
+                return "the JPEG has no frame header before its pixels"
+            bits, height, width, channels = size
+            if bits != 8:
+                return f"the JPEG has {bits} bits a channel, which common decoders cannot read"
+            return ImageInfo(
+                format="jpeg", width=width, height=height, orientation=orientation or 1,
+                mode=_JPEG_MODES.get(channels),
+            )  # fmt: skip
+    return None
+
+
+def _check_jpeg(data: bytes) -> tuple[str, str] | None:
+    has_pixels = False
+    for marker, _, end in _jpeg_segments(data):
+        if marker == _EOI:
+            return None if has_pixels else (_UNREADABLE, "the JPEG has no pixels")
+        has_pixels = has_pixels or (marker == _SOS and end < len(data))
+    return _TRUNCATED, f"the JPEG has no end-of-image marker in its {len(data)} bytes"
+
+
+def _orientation(tiff: bytes) -> int:
+    """The orientation in an Exif block; 1 where it has none or is damaged."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (n_entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for i in range(n_entries):
+            entry = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * i)
+            if entry[:3] == (0x0112, 3, 1):
+                return int(entry[3]) if 1 <= entry[3] <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def _other_header(head: bytes) -> ImageInfo | str | None:
+    try:
+        with warnings.catch_warnings(action="ignore"), _open(head) as image:
+            name = (image.format or "").lower()
+            orientation = image.getexif().get(0x0112, 1)
+            width, height = image.size
+            mode = image.mode
+    except _pillow_errors():
+        known = any(head.startswith(mark[: len(head)]) for mark in _OTHERS)
+        return None if known else "the file is no image of a known format"
+    good = isinstance(orientation, int) and 1 <= orientation <= 8
+    return ImageInfo(
+        format=name, width=width, height=height, orientation=orientation if good else 1, mode=mode
+    )
+
+
+def _check_pixels(data: bytes) -> tuple[str, str] | None:
+    decoded = _decode(data, None)
+    return decoded if isinstance(decoded, tuple) else None
+
+
+def _decode(data: bytes, max_side: int | None) -> npt.NDArray[np.uint8] | tuple[str, str]:
+    try:
+        with warnings.catch_warnings(action="ignore"), _open(data) as image:
+            width, height = image.size
+            if width * height > _MAX_PIXELS:
+                return _UNREADABLE, f"{width} x {height} pixels are more than {_MAX_PIXELS}"
+            if max_side is not None:
+                image.draft("RGB", (max_side, max_side))
+            rgb = _to_rgb(image)
+            if max_side is not None:
+                rgb.thumbnail((max_side, max_side), reducing_gap=None)
+            return np.array(rgb, dtype=np.uint8)
+    except _pillow_errors() as error:
+        sentence = " ".join(str(error).split())
+        code = _TRUNCATED if "truncated" in sentence.lower() else _UNREADABLE
+        return code, f"the image cannot be decoded: {sentence}"
+
+
+def _to_rgb(image: "Image.Image") -> "Image.Image":
+    from PIL import Image  # costs start-up time
+
+    if image.mode.startswith("I;16"):  # Pillow would clip all above 255 to white
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    return image.convert("RGB")
+
+
+def _open(data: bytes) -> "Image.Image":
+    from PIL import Image  # costs start-up time
+
+    return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _pillow_errors() -> tuple[type[Exception], ...]:
+    """What Pillow raises on bad bytes: its plug-ins let through what their parsing runs into."""
+    from PIL import Image  # costs start-up time
+
+    bomb = Image.DecompressionBombError
+    return (bomb, OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError,
+            OverflowError, RuntimeError, struct.error, zlib.error)  # fmt: skip

@@ -1,0 +1,152 @@
+"""From sources to checked frames: open every export, settle names, scan every range, sum up.
+
+This is what `prepare` and `validate` have in common. Everything here runs on the driver and holds
+narrow columns only; the work is in the tasks it hands to the runner.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from engine import identity
+from engine.config import Config
+from engine.errors import UsageError
+from engine.frame_index import FrameIndex, gather, merge_repeated
+from engine.mask_check import MaskReading
+from engine.quality import Verdict, judge
+from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, issue_table
+from engine.sources import find_exports
+from engine.stages import ScanTask, scan_range
+from engine.storage import join
+from engine.survey import OpenTask, image_hashes, open_export
+from engine.tables import read_table
+from engine.tasks import Task
+from engine.work import Work
+
+__all__ = ["Intake", "find_sources", "take_in"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """All exports of a run, checked.
+
+    Args:
+        exports: in an order that depends on their content alone.
+        index: one row a frame; equal frames once.
+        issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges.
+        frames_read: rows before equal ones were counted once.
+    """
+
+    exports: tuple[OpenedExport, ...]
+    index: FrameIndex
+    issues: pa.Table
+    frames_read: int
+
+    def judge(self, config: Config) -> Verdict:
+        """Sum everything up to findings and a status."""
+        exports = len(self.exports)
+        return judge(self.index.table, self.issues, config.imbalance_ratio, exports=exports)
+
+    def with_issues(self, found: Sequence[Issue]) -> "Intake":
+        """Give the same intake with what was found later."""
+        return replace(self, issues=pa.concat_tables([self.issues, issue_table(list(found))]))
+
+
+def find_sources(sources: Sequence[str]) -> list[str]:
+    """Expand the SRC arguments to exports.
+
+    Raises:
+        UsageError: no source was given.
+        ExportError: a source is not there.
+    """
+    if not sources:
+        raise UsageError("SRC", "no export is given", expected="a ZIP, a folder or a glob of them")
+    found = {export: None for source in sources for export in find_exports(source)}
+    return list(found)
+
+
+def take_in(
+    sources: Sequence[str], staging: str, config: Config, work: Work, *, check_images: str
+) -> Intake:
+    """Open and check exports.
+
+    Args:
+        sources: single exports, as `find_sources` gives them.
+        staging: folder for range, row and issue files.
+        config: of the run.
+        work: executes the tasks.
+        check_images: "header" leaves the rest to whoever reads the images later; "structure" and
+            "decode" read every image whole.
+
+    Raises:
+        ExportError: an export cannot be read.
+        RunError: the run broke.
+    """
+    exports = _open(sources, staging, config, work)
+    tasks = [
+        _scan_task(export, place, number, staging, check_images)
+        for place, export in enumerate(exports)
+        for number in range(len(export.ranges))
+    ]
+    results = work.run(scan_range, tasks, stage="scan")
+    with work.timed("index"):
+        index, repeated = merge_repeated(gather([result.rows_path for result in results]))
+    tables = [read_table(result.issues_path) for result in results]
+    own = [issue for export in exports for issue in export.issues]
+    issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
+    return Intake(
+        exports=tuple(exports),
+        index=index,
+        issues=issues,
+        frames_read=sum(result.frames for result in results),
+    )
+
+
+def _open(sources: Sequence[str], staging: str, config: Config, work: Work) -> list[OpenedExport]:
+    tasks = [
+        Task(
+            key=f"open-{place:05d}",
+            payload=OpenTask.of(
+                source, join(staging, "ranges", f"{place:05d}"), config, len(sources),
+                frames_per_range=work.frames_per_range,
+            ),
+        )
+        for place, source in enumerate(sources)
+    ]  # fmt: skip
+    opened = work.run(open_export, tasks, stage="open", while_starting=True)
+    exports = sorted(opened, key=lambda e: (e.video_id, e.content_digest, e.source))
+    return _settle_names(exports)
+
+
+def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
+    """Tell exports of one video from different videos that share a name."""
+    shared = {video_id for video_id, n in Counter(e.video_id for e in exports).items() if n > 1}
+    hashes: defaultdict[int, dict[int, int]] = defaultdict(dict)
+    for place, export in enumerate(exports):
+        if export.video_id in shared:
+            hashes[place] = image_hashes(export)
+    names = identity.resolve_names(
+        [(e.video_id, e.content_digest, hashes[place]) for place, e in enumerate(exports)]
+    )
+    return [replace(e, video_id=name) for e, name in zip(exports, names, strict=True)]
+
+
+def _scan_task(
+    export: OpenedExport, place: int, number: int, staging: str, check_images: str
+) -> Task:
+    key = f"scan-{place:05d}-{number:06d}"
+    reading = MaskReading(
+        grid=export.grid, order=export.order, known_exporter=export.exporter_signature
+    )
+    return Task(
+        key=key,
+        payload=ScanTask(
+            range=export.ranges[number], source=export.name,
+            video_id=export.video_id, video_size=export.video.size, reading=reading,
+            check_images=check_images,
+            rows_path=join(staging, "rows", f"{key}.parquet"),
+            issues_path=join(staging, "issues", f"{key}.parquet"),
+        ),
+    )  # fmt: skip

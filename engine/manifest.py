@@ -1,0 +1,130 @@
+"""`manifest.json`: what a dataset was made from, how, and every file of it; written last.
+
+A folder with a manifest is a finished dataset; a folder with a FAILED report and no manifest is a
+finished run without a dataset; anything else of ours is an unfinished run. The manifest carries the
+digest of its own content, so that an edit of it does not go unnoticed.
+"""
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from engine.errors import RunError
+from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
+from engine.version import VERSION
+
+__all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", "state_of"]
+
+# Everything a run puts at the top of OUT.
+_OURS = frozenset(
+    (".staging", "hf", "index", "quarantine", "report", "split.json", "summary.json")
+)  # fmt: skip
+_PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
+
+
+class OutState(StrEnum):
+    """What a place for output holds."""
+
+    EMPTY = "empty"
+    FINISHED = "finished"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    FOREIGN = "foreign"
+
+
+def encode(document: Any) -> bytes:
+    """Give a document as the JSON that all files of a dataset are written in.
+
+    Indented for people, keys in the order they were put in, a newline at the end.
+    """
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(document, option=options)
+
+
+def make_manifest(
+    *,
+    inputs: Sequence[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    status: str,
+    samples: int,
+    files: Sequence[FileDigest],
+) -> dict[str, Any]:
+    """Make the manifest of a dataset.
+
+    Args:
+        inputs: one entry an export, with its content digest.
+        config: the resolved configuration.
+        status: the published one.
+        samples: rows in all splits.
+        files: every file of the dataset but the manifest and `summary.json`.
+    """
+    document: dict[str, Any] = {
+        "manifest_version": 1,
+        "versions": {
+            "sam2prep": VERSION,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "inputs": [dict(entry) for entry in inputs],
+        "config": dict(config),
+        "status": status,
+        "samples": samples,
+        "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
+    }
+    document["digest"] = _digest(document)
+    return document
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Read one of a dataset's JSON files.
+
+    Raises:
+        RunError: it is not there or is no JSON object.
+    """
+    try:
+        document = orjson.loads(read_bytes(path))
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise RunError(path, f"cannot be read: {error}") from error
+    if not isinstance(document, dict):
+        raise RunError(path, "is not a JSON object")
+    return document
+
+
+def read_manifest(out: str) -> dict[str, Any]:
+    """Read and check a dataset's manifest.
+
+    Raises:
+        RunError: it is missing, unreadable, or altered since it was written.
+    """
+    path = join(out, "manifest.json")
+    document = read_json(path)
+    if document.get("digest") != _digest(document):
+        raise RunError(path, "was altered since it was written", advice="prepare the dataset again")
+    return document
+
+
+def state_of(out: str) -> OutState:
+    """Say what is in the place where a dataset shall go."""
+    if not exists(out):
+        return OutState.EMPTY
+    if exists(join(out, "manifest.json")):
+        return OutState.FINISHED
+    files = list_files(out)
+    if not all(file.split("/", 1)[0] in _OURS for file in files) or is_file(out):
+        return OutState.FOREIGN
+    reported = "report/validation.json" in files and "summary.json" in files
+    # A report that does not say FAILED, without a manifest: the run died while publishing.
+    if reported and read_json(join(out, "report", "validation.json")).get("status") == "FAILED":
+        return OutState.FAILED
+    return OutState.UNFINISHED if files else OutState.EMPTY

@@ -1,0 +1,331 @@
+"""Listing what is in one export, a ZIP in place or a folder, and refusing what must not be read.
+
+The central directory is read by the standard library's `zipfile` (zip64, cp437 and UTF-8 names);
+nothing is ever extracted, so a hostile name cannot write anywhere, but a name with `..` or a drive
+letter also never comes from an honest exporter, and a reader of the dataset might extract by it.
+Files that operating systems leave in archives are no part of the export, whatever is wrong with
+them.
+
+Trade-off: an export is refused as a whole for one bad entry of its directory. That is a broken
+archive, not a broken frame: which frames it would cost cannot be known. What is wrong inside a
+member is found when it is read (`engine.members`) and costs that member only.
+"""
+
+import os
+import re
+import stat
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from engine.byte_ranges import local_path, url_filesystem
+from engine.errors import ExportError
+from engine.members import Member, Members
+
+__all__ = ["Caps", "find_root", "open_images", "open_members"]
+
+_NEVER_PART_OF_IT = {"__macosx", "thumbs.db", "desktop.ini"}
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_DRIVE = re.compile(r"^[A-Za-z]:")
+_METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd",
+            95: "xz", 98: "ppmd", 99: "AES"}  # fmt: skip
+_BAD_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError,
+                EOFError)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caps:
+    """Limits beyond which an export is refused before anything of it is read.
+
+    Args:
+        max_members: entries of the archive. A day of video at 30 fps has 2.6 million frames; the
+            directory of 5 million takes some 3 GB of memory while it is read.
+        max_json_bytes: content of a JSON file. 10,000 frames of three objects are at most 500 MB;
+            it is streamed, so this bounds time, not memory.
+        max_image_bytes: content of an image, which is held in memory whole. An 8K frame as raw
+            16-bit RGB is 200 MB.
+        max_ratio: content bytes per compressed byte. Deflate cannot do better than 1032 (RFC 1951:
+            258 bytes for 2 bits): more than that is a lie in the directory.
+        max_enclosing: folders around `annotations.json`.
+    """
+
+    max_members: int = 5_000_000
+    max_json_bytes: int = 4 * 2**30
+    max_image_bytes: int = 512 * 2**20
+    max_ratio: int = 1032
+    max_enclosing: int = 3
+
+
+_DEFAULT_CAPS = Caps()
+
+
+def open_members(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:
+    """List the files of one export; reads the ZIP's central directory, or lists the folder, once.
+
+    Args:
+        location: a ZIP or a folder, a local path or an fsspec URL of one.
+        caps: limits.
+
+    Returns:
+        The members below the folder that holds `annotations.json`, in archive order (in a folder:
+        sorted by name), without dot-files, `__MACOSX/`, `Thumbs.db` and directories.
+
+    Raises:
+        ExportError: nothing is there; it is no ZIP, cut off, encrypted, compressed in another way
+            than deflate; it holds two members of one name, a name that leads out of it, a symbolic
+            link, overlapping members; it exceeds a cap; no or more than one `annotations.json`.
+    """
+    by_stored_name = _all_members(location, caps)
+    root = find_root(by_stored_name, where=location, max_enclosing=caps.max_enclosing)
+    by_name = {
+        name.removeprefix(root): replace(member, name=name.removeprefix(root))
+        for name, member in by_stored_name.items()
+        if name.startswith(root)
+    }
+    outside = tuple(name for name in by_stored_name if not name.startswith(root))
+    return Members(location=location, root=root, by_name=by_name, outside=outside)
+
+
+def open_images(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:
+    """List a folder or ZIP of frame images that need not be an export (clean frames, SA-V).
+
+    Args:
+        location: as for `open_members`.
+        caps: limits.
+
+    Returns:
+        All files but those that are ignored there too, by their names below `location`.
+
+    Raises:
+        ExportError: as `open_members`, but for `annotations.json`, which is not looked for.
+    """
+    by_name = {
+        name: replace(member, name=name) for name, member in _all_members(location, caps).items()
+    }
+    return Members(location=location, root="", by_name=by_name)
+
+
+def find_root(
+    names: Iterable[str],
+    *,
+    where: str,
+    marker: str = "annotations.json",
+    max_enclosing: int = 3,
+) -> str:
+    """Find the folder that holds the marker file.
+
+    Args:
+        names: of all files, with forward slashes.
+        where: the export, for the error's text.
+        marker: the file that makes a folder an export.
+        max_enclosing: the most folders around it.
+
+    Returns:
+        "" or the folder with its slash at the end.
+
+    Raises:
+        ExportError: no or more than one marker.
+    """
+    names = list(names)
+    roots = sorted(
+        name.removesuffix(marker)
+        for name in names
+        if (name == marker or name.endswith(f"/{marker}")) and name.count("/") <= max_enclosing
+    )
+    if len(roots) == 1:
+        return roots[0]
+    if roots:
+        raise ExportError(
+            where,
+            f"holds {len(roots)} exports",
+            got=" and ".join(f"{root}{marker}" for root in roots[:4]),
+            expected=f"one {marker}",
+            advice="give each of these folders by itself",
+        )
+    shown = ", ".join(sorted(names)[:4]) or "no files"
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    if any(name.lower().endswith(".zip") for name in names):
+        advice = "it holds ZIPs: unpack it and give the folder"
+    else:
+        advice = "give the ZIP or the folder that the annotation tool exported"
+    raise ExportError(where, f"no {marker}", got=shown + more, advice=advice)
+
+
+def _all_members(location: str, caps: Caps) -> dict[str, Member]:
+    """Every file that is not ignored, by its name in there."""
+    try:
+        path = local_path(location)
+        found = _open_url(location, caps) if path is None else _open_local(location, path, caps)
+    except OSError as error:
+        raise ExportError(location, "cannot be read", got=error) from error
+    if len(found) > caps.max_members:
+        raise ExportError(
+            location, "has too many files", got=len(found), expected=f"at most {caps.max_members}"
+        )
+    return _named(location, found)
+
+
+def _open_local(location: str, path: Path, caps: Caps) -> list[Member]:
+    if path.is_dir():
+        return [_file(location, name, size, caps) for name, size in sorted(_walk(path))]
+    if not path.exists():
+        raise ExportError(location, "no such file or folder")
+    with path.open("rb") as stream:
+        return _read_directory(location, stream, caps)
+
+
+def _open_url(location: str, caps: Caps) -> list[Member]:
+    filesystem, inner = url_filesystem(location)
+    if filesystem.isfile(inner):
+        # The directory lies in one piece at the end: whole blocks backwards from there.
+        with filesystem.open(inner, "rb", block_size=2**20) as stream:
+            return _read_directory(location, stream, caps)
+    prefix = inner.rstrip("/") + "/"
+    found = filesystem.find(inner, detail=True)
+    if not found:
+        raise ExportError(location, "no such file or folder")
+    names = sorted((name.removeprefix(prefix), int(info["size"])) for name, info in found.items())
+    return [_file(location, name, size, caps) for name, size in names if not _ignored(name)]
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, int]]:
+    """All files below a folder that are not ignored, with sizes; follows links, but no circle."""
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_fail):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not _ignored(name))
+        for name in files:
+            if not _ignored(name):
+                file = Path(parent, name)
+                yield file.relative_to(folder).as_posix(), file.stat().st_size
+
+
+def _fail(error: OSError) -> None:
+    raise error  # os.walk would leave an unreadable folder out without a word
+
+
+def _file(location: str, name: str, size: int, caps: Caps) -> Member:
+    member = Member(
+        name=name, stored_name=name, offset=None, compressed_size=size, size=size,
+        method=0, crc32=None,
+    )  # fmt: skip
+    _check(location, name, _name_problem(name) or _size_problem(member, caps))
+    return member
+
+
+def _read_directory(location: str, stream: BinaryIO, caps: Caps) -> list[Member]:
+    if not zipfile.is_zipfile(stream):
+        raise ExportError(
+            location,
+            "cut off or not a ZIP: no end-of-central-directory record",
+            got=f"{stream.seek(0, os.SEEK_END)} bytes",
+            advice="copy or export it again",
+        )
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            entries = [info for info in archive.infolist() if not _ignored(info.orig_filename)]
+            directory_start = archive.start_dir
+    except _BAD_ARCHIVE as error:
+        what = "cut off or damaged: the central directory cannot be read"
+        raise ExportError(location, what, got=error, advice="copy or export it again") from error
+    members = [_entry(location, info, caps) for info in entries]
+    _check_layout(location, members, directory_start)
+    return members
+
+
+def _entry(location: str, info: zipfile.ZipInfo, caps: Caps) -> Member:
+    member = Member(
+        name=info.orig_filename,
+        stored_name=info.orig_filename,
+        offset=info.header_offset,
+        compressed_size=info.compress_size,
+        size=info.file_size,
+        method=info.compress_type,
+        crc32=info.CRC,
+    )
+    problem = _name_problem(member.name)
+    if problem is None and info.flag_bits & 0x2041:  # encrypted, strongly, or its directory entry
+        problem = "is encrypted"
+    if problem is None and stat.S_ISLNK(info.external_attr >> 16):
+        problem = "is a symbolic link"
+    if problem is None and member.method not in (0, 8):
+        named = _METHODS.get(member.method, "unknown")
+        problem = f"is compressed by method {member.method} ({named}), not stored or deflated"
+    if problem is None and member.method == 0 and member.size != member.compressed_size:
+        problem = f"is stored, but of {member.size} bytes in {member.compressed_size}"
+    _check(location, member.name, problem or _size_problem(member, caps))
+    return member
+
+
+def _check(location: str, name: str, problem: str | None) -> None:
+    if problem is not None:
+        raise ExportError(f"{location}: {name!r}", problem, advice="export it again")
+
+
+def _name_problem(name: str) -> str | None:
+    if "\0" in name:
+        return "has a NUL in its name"
+    if "\\" in name:
+        return "has a backslash in its name"
+    if name.startswith("/") or _DRIVE.match(name):
+        return "has an absolute name"
+    if ".." in name.split("/"):
+        return "has a name that leads out of the export"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "has a name that is not UTF-8"
+    return None
+
+
+def _size_problem(member: Member, caps: Caps) -> str | None:
+    name = member.name.lower()
+    cap = None
+    if name.endswith(".json"):
+        cap = caps.max_json_bytes
+    elif name.endswith(_IMAGE_SUFFIXES):
+        cap = caps.max_image_bytes
+    if cap is not None and member.size > cap:
+        return f"is of {member.size} bytes, more than {cap}"
+    # 64 bytes of grace: the ratio is meant for long runs, not for the end of a stream.
+    if member.size > caps.max_ratio * (member.compressed_size + 64):
+        return f"claims {member.size} bytes in {member.compressed_size}, which deflate cannot do"
+    return None
+
+
+def _ignored(name: str) -> bool:
+    """Say whether a file is a directory entry or something an operating system left behind."""
+    parts = name.split("/")
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
+    return name.endswith("/") or hidden or any(p.lower() in _NEVER_PART_OF_IT for p in parts)
+
+
+def _named(location: str, members: list[Member]) -> dict[str, Member]:
+    """The members by their stored names without `./`, each name once."""
+    by_name: dict[str, Member] = {}
+    for member in members:
+        name = "/".join(part for part in member.stored_name.split("/") if part not in ("", "."))
+        if name in by_name:
+            _check(location, name, "is there twice")
+        by_name[name] = member
+    return by_name
+
+
+def _check_layout(location: str, members: list[Member], directory_start: int) -> None:
+    """Refuse members that lie outside the archive or over each other (a way to build a bomb)."""
+    end = 0
+    before = ""
+    for member in sorted(members, key=lambda m: (m.offset or 0, m.name)):
+        start = member.offset or 0
+        if start < end:
+            what = f"overlaps with {before!r}" if before else "lies before the archive's start"
+            _check(location, member.name, what)
+        end = start + 30 + len(member.stored_name) + member.compressed_size
+        before = member.name
+        if end > directory_start:
+            _check(location, member.name, "reaches beyond its archive, which is cut off or damaged")

@@ -1,0 +1,305 @@
+"""Runs plain functions over tasks on Ray Data, one task a core.
+
+The only module that imports ray, and only inside functions, since that import takes a second. The
+trade: Ray Data costs about 15 ms a task and ten seconds a start, and gives the placing of tasks on
+a cluster; so a task should be worth a second or more.
+
+Ray is not trusted with completeness. By default Ray Data retries a task whose worker died for ever
+(`ray/data/_internal/remote_fn.py`), and Ray retries one killed for memory for ever
+(docs.ray.io, "How to avoid out-of-memory errors"): both are bounded here. What a task raises comes
+back as a row, so that the error reported does not depend on which worker was first; and the keys
+that came back are compared with the plan.
+"""
+
+import importlib
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, cast
+
+import pyarrow as pa
+
+from engine.errors import RunError, Sam2PrepError
+from engine.tasks import (
+    LocalRunner,
+    NamedFailure,
+    Task,
+    first_error,
+    listed,
+    require_complete,
+    require_unique,
+)
+
+__all__ = ["RayRunner", "Runner"]
+
+_RETRIES = 3
+_STARTS = 3
+_WARM_WORKERS = 8  # more start by themselves, while these are at work
+_WORKER_MODULES = ("engine.survey", "engine.stages")
+_OBJECT_STORE_BYTES = 256 * 2**20  # rows here are a few KB; Ray's default is 30 % of the memory
+
+_RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_task_oom_retries": str(_RETRIES),
+    # `log_to_driver=False` does not stop the raylet's own messages (a worker died, ...): a thread
+    # of the driver prints them on standard output, all but the lines that match this.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+@dataclass(kw_only=True)
+class RayRunner:
+    """Runs tasks on Ray Data. A context manager, usable once.
+
+    Entering starts Ray in a thread of its own and returns at once: `run` waits for it, and until
+    then the caller can do other work. What is used is, in this order: the Ray this process is
+    already connected to (left running); the cluster at `address`, or at `RAY_ADDRESS`, which `ray
+    job submit` sets (only disconnected from at the end); else a Ray of its own on this machine,
+    shut down at the end. A cluster that merely happens to run on this machine is never joined.
+
+    Workers import `engine` by name: it is found where the driver was started from a checkout's
+    root, through PYTHONPATH, or where it is installed; on a cluster it must be installed or be in
+    the job's working directory.
+
+    Args:
+        workers: most tasks at once; None means all cores of the machine or the cluster.
+        address: of an existing cluster.
+        task_memory_bytes: what a task reserves of a node's memory: a matter of placing, not a
+            limit; None reserves nothing. More than any node has would wait for ever.
+    """
+
+    workers: int | None = None
+    address: str | None = None
+    task_memory_bytes: int | None = None
+    _starter: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
+    _started: Future[bool] | None = field(default=None, init=False, repr=False)
+
+    def __enter__(self) -> Self:
+        """Begin to start Ray, without waiting for it."""
+        # A pool, because its thread lives until it is shut down: Linux kills the processes of a
+        # local Ray as soon as the thread that started them ends (PR_SET_PDEATHSIG goes by thread).
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-start")
+        self._started = self._starter.submit(self._start)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Shut down, or disconnect from, what was entered; waits for a start under way."""
+        if self._started is None or self._starter is None:
+            return
+        if self._started.exception() is None and self._started.result():
+            import ray
+
+            ray.shutdown()
+        self._starter.shutdown()
+        self._starter = self._started = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether Ray has started, or has failed to: `run` would not wait for it."""
+        return self._started is not None and self._started.done()
+
+    def run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        *,
+        stage: str,
+        on_done: Callable[[str, Any], None] | None = None,
+    ) -> dict[str, Any]:
+        """Call the function with the payload of every task, one task a core, in any order.
+
+        A task whose worker died is tried three times more, so a function must bear to be run again,
+        even while an earlier attempt is alive. Once a task has failed, no more is waited for than
+        the tasks before it.
+
+        Args:
+            function: of a module that workers can import; called with a task's payload. What it
+                prints goes to Ray's logs.
+            tasks: the plan; they are begun in this order.
+            stage: names the work in messages.
+            on_done: called in this process with key and result, in the order of finishing.
+
+        Returns:
+            The results by key, in plan order. Of two results of one task the first counts.
+
+        Raises:
+            Sam2PrepError: what the function raised, as it is; the first in plan order.
+            RunError: the function raised anything else, Ray cannot be started or reached, a worker
+                died too often, a task is missing at the end (all named with stage and keys), or
+                two tasks have one key.
+        """
+        require_unique(stage, tasks)
+        if self._started is None:
+            raise RunError(stage, "RayRunner.run was called outside of its `with` block")
+        self._started.result()
+        results: dict[str, Any] = {}
+        errors: dict[str, Sam2PrepError] = {}
+        if tasks:
+            with closing(self._outcomes(function, tasks, stage)) as outcomes:
+                for key, ok, pickled in outcomes:
+                    if key in results or key in errors:
+                        continue
+                    if ok:
+                        results[key] = pickle.loads(pickled)
+                        if on_done is not None:
+                            on_done(key, results[key])
+                    else:
+                        errors[key] = pickle.loads(pickled)
+                    if errors and first_error(tasks, results, errors) is not None:
+                        break
+        error = first_error(tasks, results, errors)
+        if error is not None:
+            raise error
+        require_complete(stage, tasks, results)
+        return {task.key: results[task.key] for task in tasks}
+
+    def _start(self) -> bool:
+        """Connect to Ray; True if this runner has to shut it down or disconnect."""
+        with _environment(_RAY_ENVIRONMENT):
+            import ray
+
+            if ray.is_initialized():
+                return False
+            address = self.address or os.environ.get("RAY_ADDRESS")
+            own: dict[str, Any] = {}
+            if address is None:
+                own = {
+                    "num_cpus": self.workers,
+                    "include_dashboard": False,
+                    "object_store_memory": _OBJECT_STORE_BYTES,
+                }
+            _init_ray(address or "local", own)
+            _warm_up(self.workers)
+        return True
+
+    def _outcomes(
+        self, function: Callable[[Any], Any], tasks: Sequence[Task], stage: str
+    ) -> Generator[tuple[str, bool, bytes], None, None]:
+        """Yield key, success, pickled value or error of every task, in the order of finishing."""
+        import ray.data
+        from ray.data import DataContext, TaskPoolStrategy
+        from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+        from ray.util.annotations import RayDeprecationWarning
+
+        _quiet_ray_data()
+        context = DataContext.get_current().copy()
+        context.enable_progress_bars = False
+        context.max_errored_blocks = 0
+        finished: set[str] = set()
+        size = None if self.workers is None else min(self.workers, len(tasks))
+        with DataContext.current(context), warnings.catch_warnings():
+            # Ray 2.60 to 2.63 have no other way than this deprecated one to bound retries.
+            warnings.simplefilter("ignore", RayDeprecationWarning)
+            dataset = ray.data.from_items(
+                [{"key": task.key, "payload": pickle.dumps(task.payload)} for task in tasks],
+                override_num_blocks=len(tasks),
+            ).map(
+                partial(_attempt, function=function, stage=stage),
+                compute=TaskPoolStrategy(size=size),
+                num_cpus=1,
+                memory=self.task_memory_bytes,
+                max_retries=_RETRIES,
+            )
+        try:
+            # No prefetching: it would hold each result back until the next one is there.
+            for batch in dataset.iter_batches(
+                batch_size=None, batch_format="pyarrow", prefetch_batches=0
+            ):
+                for row in cast(pa.Table, batch).to_pylist():
+                    finished.add(row["key"])
+                    yield row["key"], row["ok"], row["pickled"]
+        except RayTaskError as error:
+            raise RunError(stage, f"a worker could not run a task: {error.cause}") from error
+        except RayError as error:
+            unfinished = [task.key for task in tasks if task.key not in finished]
+            died = isinstance(error, WorkerCrashedError | OutOfMemoryError)
+            reason = f"a worker died {_RETRIES + 1} times at one task" if died else "Ray failed"
+            raise RunError(
+                stage,
+                f"{reason} ({type(error).__name__}); "
+                f"unfinished are {len(unfinished)} of {len(tasks)} tasks{listed(unfinished)}",
+                advice="memory is the usual reason: try fewer workers" if died else None,
+            ) from error
+
+
+Runner = LocalRunner | RayRunner
+
+
+def _init_ray(address: str, own: dict[str, Any]) -> None:
+    """Start or join Ray; try again where its own processes were too slow to come up.
+
+    Ray gives its agents 15 s, which a busy machine may not have (ray-project/ray, issue 65983).
+    """
+    import ray
+
+    for attempt in range(1, _STARTS + 1):
+        try:
+            with NamedFailure("Ray", "start" if address == "local" else address):
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+            return
+        except RunError as error:
+            if attempt == _STARTS or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+
+
+def _warm_up(workers: int | None) -> None:
+    """Let Ray Data and the workers import what they need, beside the caller's own work."""
+    import ray
+    import ray.data
+
+    @ray.remote(num_cpus=1)
+    def load() -> None:
+        importlib.import_module("ray.data")
+        for module in _WORKER_MODULES:
+            importlib.import_module(module)
+
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cores = int(resources.get("CPU", 1))
+    ray.get([load.remote() for _ in range(min(cores, workers or cores, _WARM_WORKERS))])
+
+
+def _attempt(row: dict[str, Any], *, function: Callable[[Any], Any], stage: str) -> dict[str, Any]:
+    """Run one task in a worker; an error is a row too."""
+    pa.set_cpu_count(1)
+    try:
+        with NamedFailure(stage, row["key"]):
+            pickled = pickle.dumps(function(pickle.loads(row["payload"])))
+    except Sam2PrepError as error:
+        return {"key": row["key"], "ok": False, "pickled": pickle.dumps(error)}
+    return {"key": row["key"], "ok": True, "pickled": pickled}
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, for the processes started inside."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+def _quiet_ray_data() -> None:
+    """Leave Ray Data's messages to its log file: on the terminal they repeat what we report."""
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)

@@ -1,0 +1,245 @@
+"""From issues and tallies to findings, status and gate.
+
+An `Issue` is one problem at one place; a finding is all issues of one code in one sentence, with a
+recommendation. The status follows from the severities alone: one error fails, one warning marks.
+"""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.findings import CODES, Severity, sentence
+from engine.records import Issue, issue_table
+
+__all__ = [
+    "Verdict",
+    "count_labels",
+    "findings_of",
+    "imbalance_of",
+    "is_placeholder",
+    "judge",
+    "label_issues",
+    "status_of",
+]
+
+# The contract's bound on ids in validation.json; all of them are in issues.jsonl.
+_FRAMES_LISTED = 1000
+_EXAMPLES = 5
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the checks of some frames came to.
+
+    Args:
+        status: PASSED, PASSED_WITH_WARNINGS or FAILED.
+        findings: as validation.json holds them, errors first.
+        class_counts: visible instances by label.
+        imbalance: largest class against smallest; None with fewer than two classes.
+        frames: looked at.
+        objects: object records looked at, hidden ones too.
+        videos: number of different videos.
+    """
+
+    status: str
+    findings: list[dict[str, Any]]
+    class_counts: dict[str, int]
+    imbalance: dict[str, Any] | None
+    frames: int
+    objects: int
+    videos: int
+
+
+def judge(
+    frames: pa.Table,
+    issues: pa.Table,
+    imbalance_ratio: float,
+    extra: Sequence[Issue] = (),
+    *,
+    exports: int,
+) -> Verdict:
+    """Sum frames and issues up to findings and a status.
+
+    Args:
+        frames: narrow columns of `FRAME_SCHEMA`: video_id, labels, objects_declared.
+        issues: of `ISSUE_SCHEMA`, found in these frames.
+        imbalance_ratio: from which an imbalance is severe.
+        extra: issues that are not in the table.
+        exports: how many they come from, empty ones too.
+    """
+    class_counts = count_labels(frames["labels"])
+    imbalance = imbalance_of(class_counts, imbalance_ratio)
+    videos = len(pc.unique(frames["video_id"]))
+    objects = pc.sum(frames["objects_declared"]).as_py() or 0
+    found = pa.concat_tables([issue_table([*label_issues(class_counts), *extra]), issues])
+    failed = pc.sum(pc.equal(found["code"], "frames_not_exported")).as_py() or 0
+    units = {
+        "frame": len(frames), "frame listed": len(frames) + failed, "object": objects,
+        "video": videos, "label": len(class_counts), "export": exports,
+    }  # fmt: skip
+    findings = findings_of(found, units, class_counts, imbalance)
+    return Verdict(
+        status=status_of(findings),
+        findings=findings,
+        class_counts=class_counts,
+        imbalance=imbalance,
+        frames=len(frames),
+        objects=objects,
+        videos=videos,
+    )
+
+
+def count_labels(labels: pa.ChunkedArray) -> dict[str, int]:
+    """Count the instances of each label.
+
+    Args:
+        labels: list<string>, one list a frame.
+
+    Returns:
+        Instances by label, sorted by label.
+    """
+    counted = pc.value_counts(pc.list_flatten(labels))
+    values, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    return dict(sorted(zip(values, counts, strict=True)))
+
+
+def is_placeholder(label: str) -> bool:
+    """Say whether a label is the exporter's own `object_<id>`: nobody named the object."""
+    head, _, number = label.strip().lower().partition("_")
+    return head == "object" and number.isascii() and number.isdigit()
+
+
+def label_issues(class_counts: Mapping[str, int]) -> list[Issue]:
+    """Find labels that name nothing, and labels that differ in writing only."""
+    issues = [
+        Issue(code="label_placeholder", source="", message=f"{label}: {count} objects")
+        for label, count in sorted(class_counts.items())
+        if is_placeholder(label)
+    ]
+    variants: defaultdict[str, list[str]] = defaultdict(list)
+    for label in sorted(class_counts):
+        folded = unicodedata.normalize("NFKC", label).casefold()
+        variants["".join(folded.split())].append(label)
+    for labels in variants.values():
+        issues += [
+            Issue(code="label_variants", source="", message=f"{label!r} beside {labels[0]!r}")
+            for label in labels[1:]
+        ]
+    return issues
+
+
+def imbalance_of(class_counts: Mapping[str, int], threshold: float) -> dict[str, Any] | None:
+    """Compare the largest class with the smallest.
+
+    Args:
+        class_counts: instances by label.
+        threshold: the ratio from which an imbalance is severe.
+
+    Returns:
+        Ratio, classes and whether it is severe; None where there are not two classes.
+    """
+    if len(class_counts) < 2:
+        return None
+    # Ties go to the first by name, so that the sentence does not depend on the order of reading.
+    largest = min(class_counts, key=lambda label: (-class_counts[label], label))
+    smallest = min(class_counts, key=lambda label: (class_counts[label], label))
+    ratio = class_counts[largest] / class_counts[smallest]
+    return {
+        "largest": largest,
+        "smallest": smallest,
+        "ratio": ratio,
+        "threshold": threshold,
+        "severe": class_counts[largest] >= threshold * class_counts[smallest],
+        "minority": [
+            label for label in sorted(class_counts)
+            if class_counts[largest] >= threshold * class_counts[label]
+        ],
+    }  # fmt: skip
+
+
+def findings_of(
+    issues: pa.Table,
+    totals: Mapping[str, int],
+    class_counts: Mapping[str, int],
+    imbalance: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """Sum issues up to findings, errors first.
+
+    Args:
+        issues: of `ISSUE_SCHEMA`.
+        totals: how many units of each kind were looked at ("frame", "object", "video", "label").
+        class_counts: instances by label.
+        imbalance: as `imbalance_of` gives it.
+
+    Returns:
+        Findings as validation.json holds them.
+    """
+    findings = [
+        _finding(code, issues.filter(pc.equal(issues["code"], code)), totals)
+        for code in sorted(set(pc.unique(issues["code"]).to_pylist()))
+    ]
+    if imbalance is not None and imbalance["severe"]:
+        findings.append(_imbalance_finding(imbalance, class_counts))
+    return sorted(findings, key=lambda f: (_ORDER[Severity(f["severity"])], f["code"]))
+
+
+def _finding(code: str, rows: pa.Table, totals: Mapping[str, int]) -> dict[str, Any]:
+    known = CODES[code]
+    frames = sorted(set(rows["frame_id"].drop_null().to_pylist()))
+    # One frame may have several issues of a code that counts frames.
+    count = len(frames) if known.unit.startswith("frame") and frames else len(rows)
+    total = max(totals.get(known.unit, 0), count)
+    return {
+        "code": code,
+        "severity": str(known.severity),
+        "message": sentence(code, count, total),
+        "count": count,
+        "fraction": count / total if total else 0.0,
+        "frames": frames[:_FRAMES_LISTED],
+        "videos": sorted(set(rows["video_id"].drop_null().to_pylist()))[:_FRAMES_LISTED],
+        "examples": [_example(row) for row in rows.slice(0, _EXAMPLES).to_pylist()],
+        "recommendation": known.recommendation,
+    }
+
+
+def _example(row: Mapping[str, Any]) -> str:
+    place = row["frame_id"] or row["video_id"] or row["source"]
+    if row["object_id"] is not None:
+        place = f"{place}, object {row['object_id']}"
+    return f"{place}: {row['message']}" if place else str(row["message"])
+
+
+def _imbalance_finding(
+    imbalance: Mapping[str, Any], class_counts: Mapping[str, int]
+) -> dict[str, Any]:
+    largest, smallest = imbalance["largest"], imbalance["smallest"]
+    minority = ", ".join(f"{label} ({class_counts[label]})" for label in imbalance["minority"])
+    return {
+        "code": "class_imbalance",
+        "severity": str(CODES["class_imbalance"].severity),
+        "message": sentence(
+            "class_imbalance", 1, len(class_counts),
+            detail=f"{largest}/{smallest} = {imbalance['ratio']:.1f}:1",
+        ),
+        "count": len(imbalance["minority"]),
+        "fraction": len(imbalance["minority"]) / len(class_counts),
+        "frames": [],
+        "videos": [],
+        "examples": [],
+        "recommendation": f"{CODES['class_imbalance'].recommendation} Minority classes: "
+        f"{minority}; the largest, {largest}, has {class_counts[largest]}.",
+    }  # fmt: skip
+
+
+def status_of(findings: Sequence[Mapping[str, Any]]) -> str:
+    """Give PASSED, PASSED_WITH_WARNINGS or FAILED; notes do not count."""
+    severities = {finding["severity"] for finding in findings}
+    if Severity.ERROR in severities:
+        return "FAILED"
+    return "PASSED_WITH_WARNINGS" if Severity.WARNING in severities else "PASSED"

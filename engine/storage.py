@@ -1,0 +1,279 @@
+"""Paths and files, local or behind any fsspec URL: joining, listing, whole-or-nothing writing.
+
+Local files take the plain `os` way, because that is the hot path and because a rename within one
+folder is atomic there. A URL goes through fsspec, where an object appears when its upload is
+complete. Either way a reader never sees half a file: `AtomicFile` publishes on success and leaves
+nothing behind on failure (temporary name, fsync, rename, fsync of the folder; the order that
+"Files are hard" (danluu.com/file-consistency) and the ext4 documentation ask for).
+"""
+
+import hashlib
+import io
+import os
+import secrets
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from engine.byte_ranges import local_path, url_filesystem
+
+__all__ = [
+    "AtomicFile",
+    "FileDigest",
+    "exists",
+    "file_name",
+    "is_file",
+    "join",
+    "list_files",
+    "make_dirs",
+    "move_tree",
+    "read_bytes",
+    "remove",
+    "stored_bytes",
+    "temporary_folder",
+    "topmost_missing",
+    "write_bytes",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileDigest:
+    """What a manifest says of one file.
+
+    Args:
+        path: relative to the dataset's root, forward slashes.
+        size_bytes: length of the file.
+        sha256: hexadecimal digest of its bytes.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+def join(root: str, *parts: str) -> str:
+    """Join path parts with forward slashes, for local paths and URLs alike."""
+    return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)])
+
+
+def exists(path: str) -> bool:
+    """Say whether a file or a folder is there."""
+    place = local_path(path)
+    if place is not None:
+        return place.exists()
+    filesystem, inner = url_filesystem(path)
+    return bool(filesystem.exists(inner))
+
+
+def file_name(path: str) -> str:
+    """Give the last part of a path: the name reports show, since the rest is this machine's."""
+    return path.rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def is_file(path: str) -> bool:
+    """Say whether there is a file, not a folder."""
+    place = local_path(path)
+    if place is not None:
+        return place.is_file()
+    filesystem, inner = url_filesystem(path)
+    return bool(filesystem.isfile(inner))
+
+
+def make_dirs(path: str) -> None:
+    """Make a folder and its parents; nothing to do on stores without folders."""
+    place = local_path(path)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    else:
+        filesystem, inner = url_filesystem(path)
+        filesystem.makedirs(inner, exist_ok=True)
+
+
+def list_files(root: str) -> list[str]:
+    """List all files below `root`, relative to it, sorted; empty if `root` is not there."""
+    place = local_path(root)
+    if place is not None:
+        return sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
+    filesystem, inner = url_filesystem(root)
+    prefix = inner.rstrip("/") + "/"
+    return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    place = local_path(path)
+    if place is not None:
+        return place.read_bytes()
+    filesystem, inner = url_filesystem(path)
+    data: bytes = filesystem.cat_file(inner)
+    return data
+
+
+def write_bytes(path: str, data: bytes, *, name: str = "") -> FileDigest:
+    """Write a whole file atomically and return its digest under the manifest name `name`."""
+    with AtomicFile(path, name=name) as sink:
+        sink.write(data)
+    return sink.digest()
+
+
+def stored_bytes(path: str) -> int:
+    """Give the size of a file, or of all files below a folder; 0 for what is not there."""
+    place = local_path(path)
+    if place is None:
+        filesystem, inner = url_filesystem(path)
+        return int(filesystem.du(inner)) if filesystem.exists(inner) else 0
+    if place.is_dir():
+        return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return place.stat().st_size if place.exists() else 0
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a folder with all it holds; a missing one is fine."""
+    place = local_path(path)
+    if place is None:
+        filesystem, inner = url_filesystem(path)
+        if filesystem.exists(inner):
+            filesystem.rm(inner, recursive=True)
+    elif place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def topmost_missing(path: str) -> str | None:
+    """Give the folder nearest to the root that `make_dirs` would have to make; None if none."""
+    if exists(path):
+        return None
+    if local_path(path) is None:
+        return path
+    missing = [place for place in (Path(path), *Path(path).parents) if not place.exists()]
+    return str(missing[-1])
+
+
+def move_tree(source: str, target: str) -> None:
+    """Make the folder `source` become `target`, replacing what is there.
+
+    Locally this is a rename within one file system. On an object store it is a copy of every
+    object, so a reader may see old and new objects side by side until the manifest is written.
+    """
+    remove(target)
+    old, new = local_path(source), local_path(target)
+    if old is None or new is None:
+        filesystem, inner = url_filesystem(source)
+        filesystem.mv(inner, url_filesystem(target)[1], recursive=True)
+        return
+    new.parent.mkdir(parents=True, exist_ok=True)
+    old.rename(new)
+    _sync_folder(new.parent)
+
+
+def temporary_folder(prefix: str) -> str:
+    """Make an empty folder in the system's place for temporary files; the caller removes it."""
+    return tempfile.mkdtemp(prefix=prefix)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class AtomicFile:
+    """A file being written that appears under its name whole or not at all.
+
+    Use as a context manager. Leaving it normally publishes the file; leaving it by an exception
+    removes what was written. It is a binary file object as far as pyarrow needs one.
+
+    A local file is written beside its place and renamed. What goes to an object store is written to
+    a temporary file and put there in one call: giving up a half-done upload is not something that
+    all stores promise.
+
+    Args:
+        path: where the file shall be; its folder is made.
+        name: the name `digest` gives, relative to the dataset's root.
+    """
+
+    def __init__(self, path: str, *, name: str = "") -> None:
+        self.path = path
+        self._name = name or path
+        self._target = local_path(path)
+        # A name of its own keeps two live attempts of one task apart.
+        attempt = f".tmp-{secrets.token_hex(6)}"
+        if self._target is None:
+            self._temporary = Path(tempfile.gettempdir()) / f"sam2prep{attempt}"
+        else:
+            self._temporary = self._target.with_name(f".{self._target.name}{attempt}")
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+        self._sink: io.FileIO | None = None
+        self.closed = False
+
+    def __enter__(self) -> Self:
+        self._temporary.parent.mkdir(parents=True, exist_ok=True)
+        self._sink = io.FileIO(self._temporary, "wb")
+        return self
+
+    def write(self, data: Any) -> int:
+        """Append bytes (anything with the buffer interface) and return their number.
+
+        Raises:
+            ValueError: the file is not open.
+        """
+        if self._sink is None:
+            raise ValueError("AtomicFile is used outside of its with block")
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        written = 0
+        while written < len(view):  # one call may take a part of a large buffer only
+            written += self._sink.write(view[written:])
+        self._size_bytes += len(view)
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing to flush: what is written is handed on at once."""
+
+    def tell(self) -> int:
+        """Give the number of bytes written so far."""
+        return self._size_bytes
+
+    def digest(self) -> FileDigest:
+        """Give size and sha256 of what was written so far."""
+        return FileDigest(
+            path=self._name, size_bytes=self._size_bytes, sha256=self._hash.hexdigest()
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.closed = True
+        if self._sink is None:
+            return
+        try:
+            if kind is None and self._target is not None:
+                os.fsync(self._sink.fileno())
+            self._sink.close()
+            if kind is None:
+                self._publish()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def _publish(self) -> None:
+        if self._target is not None:
+            self._temporary.replace(self._target)
+            _sync_folder(self._target.parent)
+            return
+        filesystem, inner = url_filesystem(self.path)
+        filesystem.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)
+        filesystem.put_file(str(self._temporary), inner)

@@ -1,0 +1,360 @@
+"""Opening an export: what holds for the whole video, settled before its first row exists.
+
+One pass cuts the annotations into ranges; then a sample of at most 16 frames is looked at, to find
+by evidence which grid the masks are on, in which order their runs go, and whether they are painted
+on the frames. The evidence is kept: the report and `inspect` show why.
+"""
+
+import hashlib
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from engine import dialect, identity, images, masks, rle_text
+from engine.config import Config, Execution
+from engine.errors import ExportError
+from engine.export import (
+    CutExport,
+    cut_export,
+    is_known_exporter,
+    read_metadata,
+    read_video,
+    sample_frames,
+)
+from engine.frame_check import image_member
+from engine.frame_json import RawFrame, peek
+from engine.members import MemberError, Members, content_digest, read_member, with_crc
+from engine.opening import open_images, open_members
+from engine.pairing import ImageIndex
+from engine.records import Issue, OpenedExport, Video
+from engine.storage import exists, file_name, join
+from engine.tables import read_table
+
+__all__ = ["OpenTask", "digest_of", "image_hashes", "open_export"]
+
+# How many frames are compared to tell whether two exports of one name show the same video.
+_HASHED_FRAMES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTask:
+    """One export to be opened.
+
+    Args:
+        source: its place, a path or an fsspec URL.
+        staging: folder for its range files.
+        frames_per_range: frame records a range.
+        mask_order: the user's word, or "auto".
+        frames: place of clean frames to use instead of its own; None: its own.
+        sources: number of exports of the run; clean frames directly in `frames` serve one only.
+        video_id: name given by hand.
+    """
+
+    source: str
+    staging: str
+    frames_per_range: int
+    mask_order: Literal["auto", "row", "column"]
+    frames: str | None
+    sources: int
+    video_id: str | None
+
+    @classmethod
+    def of(
+        cls,
+        source: str,
+        staging: str,
+        config: Config,
+        sources: int,
+        *,
+        frames_per_range: int = Execution.frames_per_range,
+    ) -> "OpenTask":
+        """Make the task for one source of a run of `sources` exports."""
+        names = config.video_ids
+        return cls(
+            source=source,
+            staging=staging,
+            frames_per_range=frames_per_range,
+            mask_order=config.mask_order,
+            frames=config.frames,
+            sources=sources,
+            video_id=names.get(source) or names.get(file_name(source)),
+        )
+
+
+def open_export(task: OpenTask) -> OpenedExport:
+    """Open an export: cut its records into ranges, and find its dialect.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    members = _with_crcs(open_members(task.source))
+    metadata = read_metadata(members)
+    own_images = ImageIndex.of(members.values())
+    used_images, image_source = own_images, members.location
+    if task.frames is not None:
+        used_images, image_source = _clean_frames(task, read_video({}, metadata, task.source))
+    cut = cut_export(
+        members,
+        used_images,
+        image_source=image_source,
+        staging=task.staging,
+        frames_per_range=task.frames_per_range,
+    )
+    video = read_video(cut.head, metadata, task.source)
+    signature = is_known_exporter(metadata)
+    frames = _sample(cut)
+    pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
+    found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
+    video_id = task.video_id or identity.video_id(
+        filename=video.filename or _stem(task.source),
+        width=video.width,
+        height=video.height,
+        total_frames=video.total_frames_declared,
+        duration_sec=video.duration_sec_declared,
+    )
+    issues = _video_issues(task, video_id, cut, metadata, found)
+    return OpenedExport(
+        source=task.source,
+        video=video,
+        video_id=video_id,
+        content_digest=content_digest(members.values()),
+        exporter_signature=signature,
+        frame_records=len(cut.frame_indices),
+        ranges=cut.ranges,
+        grid=found.grid.size if found.grid else None,
+        order=found.decision.order,
+        dialect=found.to_json(),
+        issues=tuple(issues),
+        image_bytes=cut.image_bytes,
+        images=cut.images,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The dialect of a video, with its evidence."""
+
+    grid: dialect.Grid | None
+    decision: dialect.OrderDecision
+    evidence: dialect.Evidence | None
+    painted: bool
+    notations: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "grid": list(self.grid.size) if self.grid else None,
+            "grid_by": self.grid.by if self.grid else None,
+            "order": self.decision.order,
+            "order_by": self.decision.by,
+            "order_sentence": self.decision.sentence,
+            "painted": self.painted,
+            "notations": list(self.notations),
+            "evidence": asdict(self.evidence) if self.evidence else None,
+        }
+
+
+def _sample(cut: CutExport) -> list[RawFrame]:
+    chosen = [cut.sampleable[i] for i in dialect.sample_indices(len(cut.sampleable))]
+    return [frame for frame, _ in sample_frames(cut, chosen)]
+
+
+def _find_dialect(
+    mask_order: Literal["auto", "row", "column"],
+    frames: Sequence[RawFrame],
+    pixels: Mapping[int, NDArray[np.uint8] | None],
+    video_size: tuple[int, int] | None,
+    signature: bool,
+) -> _Found:
+    records = [item for frame in frames for item in frame.objects if item.notation]
+    unsized = [r for r in records if r.size is None and r.notation == "decimal"]
+    image_size = next((p.shape[:2] for p in pixels.values() if p is not None), None)
+    parsed = rle_text.parse_decimal([str(r.counts) for r in unsized])
+    sums = [
+        int(n) for n, bad in zip(masks.sums(parsed.runs), parsed.problems, strict=True) if not bad
+    ]
+    grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
+    size = grid.size if grid else image_size or video_size
+    evidence = dialect.measure(_samples(frames, pixels, size), size) if size else None
+    decision = dialect.decide_order(
+        user=None if mask_order == "auto" else mask_order,
+        declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
+        exporter_signature=signature and bool(unsized),
+        evidence=evidence,
+    )
+    return _Found(
+        grid=grid,
+        decision=decision,
+        evidence=evidence,
+        painted=evidence is not None and dialect.painted(evidence),
+        notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
+    )
+
+
+def _own_pixels(
+    members: Members, own_images: ImageIndex, frame: RawFrame
+) -> NDArray[np.uint8] | None:
+    """Decode the export's own image of a frame: evidence even where clean frames are used."""
+    found = own_images.find(frame.frame_index, frame.image_name)
+    if len(found) != 1:
+        return None
+    try:
+        return images.decode_rgb(read_member(members.location, found[0]))
+    except MemberError:
+        return None  # the scan reports it; the evidence goes by the other frames
+
+
+def _samples(
+    frames: Sequence[RawFrame],
+    pixels: Mapping[int, NDArray[np.uint8] | None],
+    size: tuple[int, int],
+) -> list[dialect.SampleFrame]:
+    """Bring frames to what the forensics look at: pixels, and masks that fill the grid."""
+    parse = {
+        "decimal": rle_text.parse_decimal,
+        "compressed": rle_text.parse_compressed,
+        "counts": rle_text.parse_counts,
+    }
+    samples = []
+    for frame in frames:
+        image = pixels[frame.frame_index]
+        if image is None:
+            continue
+        good = []
+        for position, item in enumerate(frame.objects):
+            if item.notation is not None:
+                runs = parse[item.notation]([item.counts]).runs.mask(0)
+                if int(runs.sum()) == size[0] * size[1]:
+                    good.append(dialect.SampleMask(counts=runs, position=position))
+        samples.append(
+            dialect.SampleFrame(frame_index=frame.frame_index, pixels=image, masks=tuple(good))
+        )
+    return samples
+
+
+def _video_issues(
+    task: OpenTask, video_id: str, cut: CutExport, metadata: Mapping[str, Any], found: _Found
+) -> Iterator[Issue]:
+    """Yield what is to be said of the video as a whole."""
+
+    def issue(code: str, message: str, frame_index: int | None = None) -> Issue:
+        frame_id = None if frame_index is None else f"{video_id}/{frame_index:06d}"
+        return Issue(
+            code=code, source=file_name(task.source), video_id=video_id, frame_id=frame_id,
+            frame_index=frame_index, message=message,
+        )  # fmt: skip
+
+    if not cut.ranges:
+        yield issue("export_empty", "annotations is an empty list, and there are no images")
+    if cut.by_position:
+        yield issue("images_paired_by_position", "no image name holds the index of a frame")
+    if found.painted and task.frames is None:
+        yield issue("overlay_burned_in", _paint_figures(found))
+    if found.decision.by == "unproven" and found.notations:
+        yield issue("mask_order_unproven", found.decision.sentence)
+    if found.decision.contradicts and found.decision.by != "user":
+        yield issue("mask_order_contradicted", found.decision.sentence)
+    for index in _not_exported(cut, metadata):
+        yield issue("frames_not_exported", "listed in frame_indices, without a record", index)
+
+
+def _paint_figures(found: _Found) -> str:
+    evidence = found.evidence
+    if evidence is None:
+        return ""
+    by_order = {"row": evidence.paint_row, "column": evidence.paint_column}
+    share = 100 * (by_order[found.decision.order] or 0.0)
+    return (
+        f"{share:.1f}% of the masks' boundary pixels in {evidence.frames_looked} frames carry the "
+        "overlay's colour"
+    )
+
+
+def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
+    """Frames that the exporter meant to write: a frame that failed is listed and has no record."""
+    for document in (cut.head, metadata):
+        configured = document.get("export_config")
+        listed = configured.get("frame_indices") if isinstance(configured, Mapping) else None
+        if isinstance(listed, list):
+            whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
+            return sorted(whole - set(cut.frame_indices))
+    return []
+
+
+def _stem(source: str) -> str:
+    return posixpath.splitext(file_name(source))[0]
+
+
+def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
+    """Find the frames that are to be used instead of the export's own.
+
+    A folder of frames serves one export; for several, it holds one folder a video, called as the
+    export or as its video file.
+    """
+    place = task.frames or ""
+    names = [_stem(task.source)] + ([_stem(video.filename)] if video.filename else [])
+    for name in names:
+        if exists(join(place, name)):
+            place = join(place, name)
+            break
+    else:
+        if task.sources > 1:
+            raise ExportError(
+                place, f"holds no frames for {file_name(task.source)}",
+                expected=f"a folder {' or '.join(names)}",
+            )  # fmt: skip
+    listed = _with_crcs(open_images(place))
+    index = ImageIndex.of(listed.values())
+    if not index.in_order:
+        raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
+    return index, listed.location
+
+
+def digest_of(source: str) -> str:
+    """Digest an export's content by its directory: names, sizes and CRCs of its members.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    return content_digest(_with_crcs(open_members(source)).values())
+
+
+def _with_crcs(members: Members) -> Members:
+    """Fill in what a folder does not say, so that folder and ZIP are the same from here on."""
+    by_name = {name: with_crc(members.location, member) for name, member in members.items()}
+    return replace(members, by_name=by_name)
+
+
+def image_hashes(export: OpenedExport) -> dict[int, int]:
+    """Hash some of an export's images, to tell whether another export shows the same video.
+
+    Args:
+        export: as it was opened.
+
+    Returns:
+        Perceptual hash by frame index. The frames are chosen by a digest of their index, so that
+        exports of overlapping parts of a video choose the same ones.
+    """
+    places: dict[int, dict[str, Any]] = {}
+    for file in export.ranges:
+        for row in read_table(file.path).to_pylist():
+            index = row["frame_index_of_image"]
+            if row["frame_json"] is not None:
+                index, _, _ = peek(orjson.loads(row["frame_json"]))
+            if index is not None and row["images_found"] == 1:
+                places[index] = row
+    chosen = sorted(places, key=lambda i: hashlib.sha256(str(i).encode()).digest())
+    hashes: dict[int, int] = {}
+    for index in chosen[:_HASHED_FRAMES]:
+        row = places[index]
+        try:
+            pixels = images.decode_rgb(read_member(row["image_source"], image_member(row)))
+        except MemberError:
+            continue
+        if pixels is not None:
+            hashes[index] = identity.phash(pixels)
+    return hashes

@@ -1,0 +1,40 @@
+"""Arrow tables at rest: Parquet files written whole or not at all, read by column.
+
+Parquet rather than Arrow IPC for everything between the stages and in `OUT/index`: the driver reads
+the narrow columns of a million frames without touching their masks.
+"""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.byte_ranges import local_path
+from engine.storage import AtomicFile, FileDigest, read_bytes
+
+__all__ = ["read_table", "write_table"]
+
+
+def write_table(path: str, table: pa.Table, *, name: str = "") -> FileDigest:
+    """Write a table as one Parquet file, atomically; the same table gives the same bytes.
+
+    Args:
+        path: local path or fsspec URL.
+        table: what to write.
+        name: the file's name in the manifest.
+    """
+    with AtomicFile(path, name=name) as sink:
+        # pyarrow closes a Python file it was given by path only; ours is committed by `with`.
+        pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd")
+    return sink.digest()
+
+
+def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or only some of its columns.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    place = local_path(path)
+    source = pa.BufferReader(read_bytes(path)) if place is None else str(place)
+    return pq.ParquetFile(source).read(columns=None if columns is None else list(columns))

@@ -1,0 +1,134 @@
+"""Where the tasks of a run are executed, and what a person sees of it meanwhile.
+
+A small run must not wait for Ray to start, so it stays in this process: the tasks are the same and
+so are the bytes. The choice is made by the size of the inputs on storage, known before anything is
+opened.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from engine.config import Execution
+from engine.pipeline import RayRunner, Runner
+from engine.storage import stored_bytes
+from engine.tasks import LocalRunner, Task
+
+__all__ = ["Progress", "Work", "start_work"]
+
+# Called with stage, tasks done, tasks in all.
+Progress = Callable[[str, int, int], None]
+
+# One core takes 100 to 200 MB a second through the whole of a run, and starting Ray takes 5 to
+# 20 s: below this, a second core could not make up for the start.
+_LOCAL_BYTES = 512 * 2**20
+
+
+class Work:
+    """Runs the stages of one run and keeps their times.
+
+    Args:
+        runner: executes tasks.
+        progress: told of every task that is done; None: nobody.
+        frames_per_range: frames one scan task takes.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        progress: Progress | None = None,
+        *,
+        frames_per_range: int = Execution.frames_per_range,
+    ) -> None:
+        self._runner = runner
+        self._progress = progress
+        self.frames_per_range = frames_per_range
+        self._start = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def elapsed(self) -> float:
+        """Seconds since the work began."""
+        return time.perf_counter() - self._start
+
+    @property
+    def runner_name(self) -> str:
+        """Where tasks run: `local` or `ray`."""
+        return "local" if isinstance(self._runner, LocalRunner) else "ray"
+
+    def run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        *,
+        stage: str,
+        while_starting: bool = False,
+    ) -> list[Any]:
+        """Run all tasks of a stage.
+
+        Args:
+            function: a stage function of one payload.
+            tasks: with unique keys.
+            stage: names the work to people.
+            while_starting: begin in this process while Ray is still starting.
+
+        Returns:
+            The results in the order of the tasks.
+        """
+        done = 0
+
+        def count(_key: str, _result: Any) -> None:
+            nonlocal done
+            done += 1
+            if self._progress:
+                self._progress(stage, done, len(tasks))
+
+        with self.timed(stage):
+            if self._progress:
+                self._progress(stage, 0, len(tasks))
+            results: dict[str, Any] = {}
+            rest = list(tasks)
+            while while_starting and rest and self._is_starting():
+                results |= LocalRunner().run(function, [rest.pop(0)], stage=stage, on_done=count)
+            if rest:
+                results |= self._runner.run(function, rest, stage=stage, on_done=count)
+        return [results[task.key] for task in tasks]
+
+    def _is_starting(self) -> bool:
+        return isinstance(self._runner, RayRunner) and not self._runner.ready
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time the block takes to that of the stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+@contextmanager
+def start_work(
+    execution: Execution, sources: Sequence[str], progress: Progress | None = None
+) -> Iterator[Work]:
+    """Choose and start what runs the tasks; leave it as it was found at the end.
+
+    Args:
+        execution: how to run.
+        sources: the exports, for their size.
+        progress: told of every task that is done.
+    """
+    if _is_local(execution, sources):
+        yield Work(LocalRunner(), progress, frames_per_range=execution.frames_per_range)
+        return
+    with RayRunner(workers=execution.workers, address=execution.address) as runner:
+        yield Work(runner, progress, frames_per_range=execution.frames_per_range)
+
+
+def _is_local(execution: Execution, sources: Sequence[str]) -> bool:
+    if execution.runner != "auto":
+        return execution.runner == "local"
+    if execution.address or os.environ.get("RAY_ADDRESS"):
+        return False
+    return sum(stored_bytes(source) for source in sources) < _LOCAL_BYTES

@@ -1,0 +1,72 @@
+"""`sam2prep inspect`: what is in an export, and how its masks are read, with the evidence."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from jobs.console import JobCommand, common_options, reading_options, reporting_errors, show_json
+from jobs.settings import resolve
+
+__all__ = ["main"]
+
+_EPILOG = """\b
+Examples:
+  sam2prep inspect export.zip
+  sam2prep inspect export.zip --json
+"""
+
+
+@click.command("inspect", cls=JobCommand, epilog=_EPILOG)
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@reading_options
+@common_options
+def main(sources: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Say what exports hold: video, frames, dialect, grid, order, evidence."""
+    with reporting_errors(as_json):
+        config, _ = resolve(None, options)
+        import engine
+
+        document = engine.inspect(sources, config)
+        if as_json:
+            show_json(document)
+        else:
+            for entry in document["exports"]:
+                _show(entry)
+
+
+def _show(entry: Mapping[str, Any]) -> None:
+    video, dialect = entry["video"], entry["dialect"]
+    size = f"{video['width']}x{video['height']}" if video["width"] else "size not declared"
+    click.echo(f"{entry['source']}")
+    click.echo(f"  video       {entry['video_id']} ({video['filename']}, {size})")
+    click.echo(
+        f"  frames      {entry['frame_records']} records, {entry['images']} images, "
+        f"{video['total_frames_declared']} frames declared in the video"
+    )
+    exporter = "the known SAM 2 demo exporter" if entry["known_exporter"] else "other"
+    click.echo(f"  exporter    {exporter}")
+    click.echo(f"  masks       {', '.join(dialect['notations']) or 'none in the sample'}")
+    grid, by = dialect["grid"], dialect["grid_by"]
+    click.echo(f"  grid        {f'{grid[0]}x{grid[1]} (by {by})' if grid else 'as the image'}")
+    click.echo(f"  order       {dialect['order_sentence']}")
+    evidence = dialect["evidence"]
+    if evidence and evidence["frames_looked"]:
+        paint = (
+            f"{_percent(evidence['paint_row'])} row, {_percent(evidence['paint_column'])} column"
+        )
+        edges = f"{evidence['gradient_row']} row, {evidence['gradient_column']} column"
+        click.echo(f"  evidence    {evidence['frames_looked']} frames, read by row and by column")
+        click.echo(f"    paint     on the masks' boundary: {paint}")
+        click.echo(f"    edges     steeper than the frame's mean by: {edges}")
+    click.echo(f"  painted     {'yes: masks are on the frames' if dialect['painted'] else 'no'}")
+    for warning in entry["warnings"]:
+        click.echo(f"  warning     {warning}")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m jobs.inspect")

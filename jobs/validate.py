@@ -1,0 +1,79 @@
+"""`sam2prep validate`: checks only; no dataset is written."""
+
+import sys
+from typing import Any
+
+import click
+
+from jobs.console import (
+    JobCommand,
+    common_options,
+    config_option,
+    execution_options,
+    reading_options,
+    reporting_errors,
+    show_json,
+    watched_progress,
+)
+from jobs.settings import resolve
+
+__all__ = ["main"]
+
+_EPILOG = """\b
+Examples:
+  sam2prep validate export.zip
+  sam2prep validate 'exports/*.zip' --report report --check-images decode
+
+Exit codes: 0 passed (warnings too), 1 FAILED, 2 wrong usage, 3 an input cannot be read.
+"""
+
+
+@click.command("validate", cls=JobCommand, epilog=_EPILOG)
+@click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@click.option("--report", metavar="DIR", help="Write report.html, validation.json, issues.jsonl.")
+@click.option("--imbalance-ratio", type=float, help="Severe from this ratio on; default 9.")
+@click.option(
+    "--check-images", metavar="header|structure|decode",
+    help="structure (default): CRC, header and end of each image; decode: every pixel.",
+)  # fmt: skip
+@click.option("--frames-per-range", type=int, help="Frames of a scan task; default 500.")
+@reading_options
+@execution_options
+@config_option
+@common_options
+def main(
+    sources: tuple[str, ...],
+    report: str | None,
+    config_file: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Check exports: annotations, masks, images, class balance."""
+    with reporting_errors(as_json):
+        config, execution = resolve(config_file, options)
+        import engine
+
+        with watched_progress() as progress:
+            document = engine.validate(sources, report, config, execution, progress)
+        if as_json:
+            show_json(document)
+        else:
+            click.echo(f"Status      {document['status']}")
+            click.echo(
+                f"Looked at   {document['frames']} frames, {document['objects']} objects, "
+                f"{document['videos']} videos"
+            )
+            for finding in document["findings"]:
+                click.echo(
+                    f"Finding     {finding['severity']} {finding['code']}: {finding['message']}"
+                )
+                for example in finding["examples"]:
+                    click.echo(f"              {example}")
+                click.echo(f"            -> {finding['recommendation']}")
+            if report:
+                click.echo(f"Report      {report}/report.html")
+    sys.exit(1 if document["status"] == "FAILED" else 0)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m jobs.validate")

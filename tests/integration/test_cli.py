@@ -1,0 +1,590 @@
+"""What a person sees at the terminal: one line, one document, the right exit code, nothing left.
+
+Most runs are in this process (click's runner keeps the two streams apart and hides no exception);
+what only a process of its own can show has one.
+"""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from engine.sample_export import write_sample_export
+from jobs.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("prepare", "validate", "inspect", "gate", "demo")
+HEAVY = {"ray", "datasets", "pyarrow", "numpy", "sklearn", "scipy", "PIL", "pandas", "rich"}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A small export without any finding."""
+    path = tmp_path_factory.mktemp("exports") / "good.zip"
+    write_sample_export(path, frames=20, width=32, height=24, dialect="coco", truth=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def flawed(tmp_path_factory):
+    """An export with two frames without objects, a broken mask, a wrong area and a wrong box."""
+    path = tmp_path_factory.mktemp("flawed exports") / "two words.zip"
+    write_sample_export(
+        path, frames=20, width=32, height=24, dialect="coco", truth=False,
+        frames_without_objects=[3, 11], mask_truncated=[5], area_off={7: 9}, bbox_off={9: 5},
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path_factory, monkeypatch):
+    """A place for temporary files of its own, to see what stays in it."""
+    place = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return place
+
+
+def run(*args):
+    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def in_a_process(*args, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, *[str(arg) for arg in args]],
+        capture_output=True, text=True, check=False, cwd=cwd or ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )  # fmt: skip
+
+
+def contents(*folders):
+    """Everything below some folders: names, and what is in the files."""
+    return {
+        path: path.read_bytes() if path.is_file() else None
+        for folder in folders
+        for path in folder.rglob("*")
+    }
+
+
+def rewritten(source, target, change):
+    """Copy a ZIP with another annotations.json."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            new.writestr(info, change(data) if info.filename == "annotations.json" else data)
+    return target
+
+
+# ---- help ----
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_names_the_command(command):
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    _, _, examples = result.stdout.partition("Example")
+    assert f"  sam2prep {command} " in examples
+    assert "--json" in result.stdout
+
+
+def test_every_command_is_listed():
+    listed = run("--help").stdout.partition("Commands:")[2].split("\n")
+    assert [line.split()[0] for line in listed if line.strip()] == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", ["cli", *COMMANDS])
+def test_each_is_a_module_too_and_its_help_imports_nothing_heavy(command):
+    result = in_a_process("-X", "importtime", "-m", f"jobs.{command}", "--help")
+    assert result.returncode == 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "click" in imported, "the list of imports was not understood"
+    assert imported & HEAVY == set()
+    program = "cli" if command == "cli" else f"jobs.{command}"
+    assert re.match(rf"Usage: (python -m )?({re.escape(program)}|jobs\.cli)\b", result.stdout)
+
+
+# ---- --json ----
+
+
+def test_json_is_one_document_and_nothing_else(good, tmp_path):
+    out = tmp_path / "out"
+    for args in (
+        ("demo", tmp_path / "demo"),
+        ("inspect", good),
+        ("validate", good, "--report", tmp_path / "report"),
+        ("prepare", good, "--out", out),
+        ("prepare", good, "--out", out),
+        ("gate", out),
+    ):
+        result = run(*args, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert isinstance(json.loads(result.stdout), dict)
+    assert json.loads((out / "summary.json").read_text())["status"] == "PASSED"
+
+
+def test_in_a_process_of_its_own_the_streams_are_as_clean(good, tmp_path, temporary):
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(good.read_bytes()[:2000])
+    failed = in_a_process(
+        "-m", "jobs.prepare", cut, "--out", "o", "--json", cwd=tmp_path, TMPDIR=str(temporary)
+    )
+    assert failed.returncode == 3
+    assert re.fullmatch(r"sam2prep: error: [^\n]+\n", failed.stderr)
+    assert json.loads(failed.stdout)["exit_code"] == 3
+    done = in_a_process(
+        "-m", "jobs.prepare", good, "--out", "o", "--json", cwd=tmp_path, TMPDIR=str(temporary)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == json.loads((tmp_path / "o/summary.json").read_text())
+    assert contents(temporary) == {}
+
+
+# ---- what cannot be done: one line ----
+
+
+def no_such_file(good, place):
+    return [place / "nothing.zip"], 3, r"nothing\.zip: no such file"
+
+
+def not_a_zip(good, place):
+    (place / "photo.zip").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(5000))
+    return [place / "photo.zip"], 3, r"photo\.zip: .*not a ZIP"
+
+
+def zip_of_no_bytes(good, place):
+    (place / "empty.zip").touch()
+    return [place / "empty.zip"], 3, r"empty\.zip: .*not a ZIP"
+
+
+def zip_cut_off(good, place):
+    data = good.read_bytes()
+    (place / "cut.zip").write_bytes(data[: len(data) // 2])
+    return [place / "cut.zip"], 3, r"cut\.zip: cut off"
+
+
+def no_annotations(good, place):
+    with zipfile.ZipFile(place / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "nothing annotated")
+    return [place / "other.zip"], 3, r"other\.zip: no annotations\.json: got readme\.txt"
+
+
+def json_ends_early(good, place):
+    path = rewritten(good, place / "early.zip", lambda data: data[: len(data) * 2 // 3])
+    return [path], 3, r"early\.zip: annotations\.json: "
+
+
+def json_ends_in_its_head(good, place):
+    path = rewritten(good, place / "early.zip", lambda data: data[:60])
+    return [path], 3, r"early\.zip: annotations\.json: "
+
+
+def json_of_no_bytes(good, place):
+    path = rewritten(good, place / "early.zip", lambda _: b"")
+    return [path], 3, r"early\.zip: annotations\.json: "
+
+
+NOT_JSON = r"nan\.zip: annotations\.json: .*is not JSON at line "
+
+
+def nan_in_a_record(good, place):
+    def change(data):
+        return re.sub(rb'"area": \d+', b'"area": NaN', data, count=1)
+
+    return (
+        [rewritten(good, place / "nan.zip", change)],
+        3,
+        r"nan\.zip: annotations\.json: .*is not JSON at line ",
+    )
+
+
+def nan_in_the_head(good, place):
+    def change(data):
+        return re.sub(rb'"width": \d+', b'"width": NaN', data, count=1)
+
+    return (
+        [rewritten(good, place / "nan.zip", change)],
+        3,
+        r"nan\.zip: annotations\.json: .*is not JSON at line ",
+    )
+
+
+def encrypted(good, place):
+    """Set the flag of encryption in every local header and every entry of the directory."""
+    data = bytearray(good.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(signature)
+        while at >= 0:
+            data[at + flags] |= 1
+            at = data.find(signature, at + 1)
+    (place / "secret.zip").write_bytes(data)
+    return [place / "secret.zip"], 3, r"secret\.zip: .*encrypted"
+
+
+def glob_without_match(good, place):
+    return [place / "*.zip"], 3, r"\*\.zip: .*matches nothing"
+
+
+def folder_without_exports(good, place):
+    (place / "folder").mkdir()
+    return [place / "folder"], 3, r"folder: no exports found"
+
+
+def clean_frames_not_there(good, place):
+    return [good, "--frames", place / "frames"], 3, r"frames: no such"
+
+
+def ratios_of_nine_tenths(good, place):
+    return [good, "--ratios", "0.7/0.1/0.1"], 2, r"ratios: .*0\.9.*expected a sum of 1"
+
+
+def ratios_not_understood(good, place):
+    return [good, "--ratios", "80:10:10"], 2, r"ratios: not understood"
+
+
+def unknown_choice(good, place):
+    return [good, "--split", "temporel"], 2, r"split: .*'temporel'.*did you mean temporal\?"
+
+
+def unknown_format(good, place):
+    return [good, "--format", "yolo"], 2, r"format: .*'yolo'"
+
+
+def no_workers(good, place):
+    return [good, "--workers", "0"], 2, r"workers: .*'?0'?"
+
+
+def unknown_key_in_the_file(good, place):
+    (place / "run.toml").write_text("ratio = '0.8/0.1/0.1'\n")
+    return [good, "--config", place / "run.toml"], 2, r"ratio: .*did you mean ratios\?"
+
+
+def file_that_is_no_toml(good, place):
+    (place / "run.toml").write_text("ratios: [0.8, 0.1, 0.1]\n")
+    return [good, "--config", place / "run.toml"], 2, r"run\.toml: is not valid TOML"
+
+
+def file_with_a_wrong_type(good, place):
+    (place / "run.toml").write_text("seed = 'forty-two'\n")
+    return [good, "--config", place / "run.toml"], 2, r"seed: .*'forty-two'"
+
+
+def no_such_config_file(good, place):
+    return [good, "--config", place / "run.toml"], 2, r"run\.toml: cannot be read"
+
+
+def temporal_with_one_video(good, place):
+    return [good, "--split", "temporal"], 2, r"temporal: .*got 1 video.*--temporal-segments"
+
+
+CANNOT = [
+    no_such_file, not_a_zip, zip_of_no_bytes, zip_cut_off, no_annotations, json_ends_early,
+    json_ends_in_its_head, json_of_no_bytes, nan_in_a_record, nan_in_the_head, encrypted,
+    glob_without_match, folder_without_exports, clean_frames_not_there, ratios_of_nine_tenths,
+    ratios_not_understood, unknown_choice, unknown_format, no_workers, unknown_key_in_the_file,
+    file_that_is_no_toml, file_with_a_wrong_type, no_such_config_file,
+    temporal_with_one_video,
+]  # fmt: skip
+
+
+def refused(args, code, pattern, *watched):
+    """Run twice, for people and for programs: one line, one document, nothing changed."""
+    before = contents(*watched)
+    for_people = run(*args)
+    assert (for_people.exit_code, for_people.stdout) == (code, "")
+    line = re.fullmatch(r"sam2prep: error: ([^\n]+)\n", for_people.stderr)
+    assert line, for_people.stderr
+    assert re.search(pattern, line[1]), line[1]
+    for_programs = run(*args, "--json")
+    assert for_programs.exit_code == code
+    assert for_programs.stderr == for_people.stderr
+    document = json.loads(for_programs.stdout)
+    assert document == {"status": "ERROR", "exit_code": code, "error": line[1]}
+    assert contents(*watched) == before
+    return line[1]
+
+
+@pytest.mark.parametrize("case", CANNOT, ids=lambda case: case.__name__)
+def test_one_line_says_what_is_wrong_and_nothing_is_left(case, good, tmp_path, temporary):
+    arguments, code, pattern = case(good, tmp_path)
+    out = tmp_path / "out"
+    refused(("prepare", *arguments, "--out", out), code, pattern, tmp_path, temporary)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["validate", "inspect"])
+@pytest.mark.parametrize("case", [zip_cut_off, json_ends_early, nan_in_a_record, no_such_file])
+def test_looking_leaves_nothing_either(command, case, good, tmp_path, temporary):
+    arguments, code, pattern = case(good, tmp_path)
+    refused((command, *arguments), code, pattern, tmp_path, temporary)
+
+
+def test_folders_above_out_are_not_left_behind_either(good, tmp_path, temporary):
+    arguments, code, pattern = json_ends_early(good, tmp_path)
+    out = tmp_path / "new" / "newer" / "out"
+    refused(("prepare", *arguments, "--out", out), code, pattern, tmp_path, temporary)
+
+
+def test_a_report_of_what_cannot_be_read_is_not_begun(good, tmp_path, temporary):
+    arguments, code, pattern = json_ends_early(good, tmp_path)
+    report = tmp_path / "report"
+    refused(("validate", *arguments, "--report", report), code, pattern, tmp_path, temporary)
+
+
+def test_an_empty_folder_as_out_is_left_empty(good, tmp_path, temporary):
+    arguments, code, pattern = json_ends_early(good, tmp_path)
+    (tmp_path / "out").mkdir()
+    refused(("prepare", *arguments, "--out", tmp_path / "out"), code, pattern, tmp_path, temporary)
+
+
+def test_one_bad_export_among_good_ones_stops_all(good, tmp_path, temporary):
+    arguments, code, pattern = json_ends_early(good, tmp_path)
+    out = tmp_path / "out"
+    refused(("prepare", good, *arguments, "--out", out), code, pattern, tmp_path, temporary)
+
+
+# ---- an OUT that is not ours ----
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["formats = 1", "formats = [1]", "ratios = 1", "ratios = ['a', 'b', 'c']", "ratios = true",
+     "seed = 1.5", "seed = true", "validation = 1", "mask-order = ['row']", "frames = 1",
+     "frames = ['a', 'b']", "imbalance-ratio = nan", "imbalance-ratio = '9'", "video-id = 1",
+     "video-id = 'a'", "rows-per-shard = 0", "workers = '2'", "address = 1", "runner = false"],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_named(line, good, tmp_path, temporary):
+    (tmp_path / "run.toml").write_text(line + "\n")
+    key = line.partition(" ")[0].replace("-", "[-_]").removesuffix("s")
+    command = ("prepare", good, "--out", tmp_path / "out", "--config", tmp_path / "run.toml")
+    refused(command, 2, rf"^{key}s?: ", tmp_path, temporary)
+
+
+@pytest.mark.parametrize(
+    ("args", "pattern"),
+    [(("prepare",), r"SRC"),
+     (("prepare", "{good}"), r"--out"),
+     (("prepare", "{good}", "--out", "out", "--seed", "abc"), r"--seed.*'abc'"),
+     (("prepare", "{good}", "--out", "out", "--sed", "4"), r"--sed.*--seed"),
+     (("prepare", "{good}", "--out", "out", "--video-id", "kitchen"), r"'kitchen'.*SRC=NAME"),
+     (("gate",), r"OUT"),
+     (("demo", "a", "b"), r"\bb\b")],
+)  # fmt: skip
+def test_wrong_usage_is_one_line_too(args, pattern, good, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused([arg.format(good=good) for arg in args], 2, pattern, tmp_path)
+
+
+def test_an_unknown_command_is_named():
+    result = run("prepair", "export.zip")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "prepair" in result.stderr
+
+
+def folder_of_somebody(place, good):
+    (place / "out" / "hf").mkdir(parents=True)
+    (place / "out" / "thesis.txt").write_text("three years")
+
+
+def file_of_somebody(place, good):
+    (place / "out").write_text("three years")
+
+
+@pytest.mark.parametrize("case", [folder_of_somebody, file_of_somebody])
+def test_what_is_not_ours_is_not_touched(case, good, tmp_path, temporary):
+    case(tmp_path, good)
+    command = ("prepare", good, "--out", tmp_path / "out")
+    refused(command, 2, "holds something that is no prepared dataset", tmp_path, temporary)
+
+
+def test_another_dataset_is_not_overwritten(good, tmp_path, temporary):
+    out = tmp_path / "out"
+    assert run("prepare", good, "--out", out).exit_code == 0
+    refused(
+        ("prepare", good, "--out", out, "--seed", "7"), 2,
+        rf"holds 20 samples; use: sam2prep add {out}", tmp_path, temporary,
+    )  # fmt: skip
+    again = run("prepare", good, "--out", out)
+    assert again.exit_code == 0
+    assert "holds this dataset already: 20 samples" in again.stdout
+
+
+@pytest.mark.parametrize(
+    "args", [("demo", "taken"), ("demo", "taken/below"), ("prepare", "{good}", "--out", "taken/x"),
+             ("validate", "{good}", "--report", "taken")],
+)  # fmt: skip
+def test_a_file_where_a_folder_should_go(args, good, tmp_path, temporary, monkeypatch):
+    (tmp_path / "taken").write_text("three years")
+    monkeypatch.chdir(tmp_path)
+    command = [arg.format(good=good) for arg in args]
+    result = run(*command)
+    assert result.exit_code in (2, 3)
+    assert re.fullmatch(r"sam2prep: error: [^\n]*taken[^\n]*\n", result.stderr)
+    assert contents(tmp_path) == {tmp_path / "taken": b"three years"}
+    assert contents(temporary) == {}
+
+
+# ---- a full disk ----
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount file systems of little room; the last one is unmounted at the end."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = []
+
+    def mount(options):
+        if mounted:
+            subprocess.run(["umount", place], check=True)
+            mounted.clear()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        try:
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            pytest.skip(f"there is no mount command: {error}")
+        if result.returncode:
+            pytest.skip(f"mounting is not permitted: {result.stderr.strip()}")
+        mounted.append(options)
+        return place
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_is_said_in_one_line(small_disk, tmp_path, temporary):
+    source = tmp_path / "large.zip"
+    write_sample_export(
+        source, frames=40, width=640, height=360, dialect="coco", image_format="jpg",
+        image_bytes=100_000, distinct_images=2, compression="store", truth=False,
+    )  # fmt: skip
+    assert source.stat().st_size > 3_500_000
+    disk = small_disk("size=2m")
+    command = ("prepare", source, "--out", disk / "out")
+    refused(command, 3, r"No space left on device", tmp_path, temporary)
+
+
+def test_wherever_the_disk_runs_full_nothing_is_left(good, small_disk, tmp_path, temporary):
+    """Every file and folder of a run takes an inode: with one more each time, each one fails."""
+    failures = 0
+    for inodes in range(2, 200):
+        disk = small_disk(f"nr_inodes={inodes}")
+        result = run("prepare", good, "--out", disk / "out")
+        if result.exit_code == 0:
+            break
+        failures += 1
+        assert result.exit_code == 3
+        assert re.fullmatch(
+            r"sam2prep: error: [^\n]*No space left on device[^\n]*\n", result.stderr
+        )
+        assert contents(disk, temporary) == {}, f"after {inodes} inodes: {result.stderr}"
+    assert result.exit_code == 0
+    assert failures > 10
+
+
+# ---- quality ----
+
+
+def test_failed_exits_1_and_says_what_helps(flawed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("prepare", flawed, "--out", "my out")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert re.search(r"^Status +FAILED$", result.stdout, re.M)
+    assert "missing_annotations: 2 frames (10.0%) have no annotations" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "my out").iterdir()) == [
+        "report", "summary.json",
+    ]  # fmt: skip
+    lines = result.stdout.partition("What would help:")[2].splitlines()
+    advice = next(line for line in lines if "--validation standard" in line)
+    words = shlex.split(advice, comments=True)
+    assert words[0] == "sam2prep"
+    followed = run(*words[1:])
+    assert followed.exit_code == 0, "what is advised must work as it is printed"
+    assert re.search(r"^Frames +20 read, 16 kept, 4 set aside", followed.stdout, re.M)
+
+
+def test_validate_says_every_finding(flawed, tmp_path, temporary):
+    before = contents(tmp_path, temporary)
+    result = run("validate", flawed)
+    assert (result.exit_code, result.stderr) == (1, "")
+    document = json.loads(run("validate", flawed, "--json").stdout)
+    assert contents(tmp_path, temporary) == before
+    assert {finding["code"]: finding["count"] for finding in document["findings"]} == {
+        "missing_annotations": 2, "mask_malformed": 1, "mask_area_mismatch": 1, "bbox_mismatch": 1,
+    }  # fmt: skip
+    for finding in document["findings"]:
+        sentence = f"{finding['severity']} {finding['code']}: {finding['message']}"
+        assert sentence in result.stdout
+        assert finding["recommendation"] in result.stdout
+    assert "2 frames (10.0%) have no annotations" in result.stdout
+    assert re.search(r"^Status +FAILED$", result.stdout, re.M)
+
+
+def test_validate_passes_and_leaves_only_the_report(good, tmp_path, temporary):
+    result = run("validate", good, "--report", tmp_path / "report")
+    assert result.exit_code == 0
+    assert {path.name for path in contents(tmp_path, temporary)} == {
+        "report", "validation.json", "issues.jsonl", "report.html",
+    }  # fmt: skip
+
+
+def test_the_gate(good, flawed, tmp_path, temporary):
+    opened, shut, altered = (tmp_path / name for name in ("opened", "shut", "altered"))
+    for out in (opened, altered):
+        assert run("prepare", good, "--out", out).exit_code == 0
+    assert run("prepare", flawed, "--out", shut).exit_code == 1
+    report = altered / "report" / "validation.json"
+    report.write_text(report.read_text().replace("PASSED", "passed"))
+
+    result = run("gate", opened)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "open: PASSED\n", "")
+    refused(("gate", shut), 1, r"FAILED.*2 frames \(10\.0%\) have no annotations", tmp_path)
+    refused(("gate", altered), 1, r"validation\.json was altered", tmp_path)
+    refused(("gate", tmp_path / "nothing"), 3, r"nothing: holds no prepared dataset", tmp_path)
+    refused(("gate", good), 3, r"good\.zip: holds no prepared dataset", tmp_path, temporary)
+
+
+def test_the_gate_is_shut_on_what_was_not_finished(good, tmp_path):
+    out = tmp_path / "out"
+    assert run("prepare", good, "--out", out).exit_code == 0
+    (out / "manifest.json").unlink()
+    refused(("gate", out), 1, "did not finish", tmp_path)
+    assert run("prepare", good, "--out", out, "--seed", "7").exit_code == 0
+    assert run("gate", out).exit_code == 0
+
+
+def test_demo_is_what_prepare_takes(tmp_path):
+    written = run("demo", tmp_path / "exports")
+    assert (written.exit_code, written.stderr) == (0, "")
+    assert [Path(line).name for line in written.stdout.split()] == [
+        "street.zip", "park.zip", "kitchen.zip",
+    ]  # fmt: skip
+    inspected = run("inspect", tmp_path / "exports")
+    assert inspected.exit_code == 0
+    assert inspected.stdout.count("grid        256x256") == 3
+    assert inspected.stdout.count("order       row-major") == 3
+
+
+def test_options_win_over_the_file(good, tmp_path):
+    (tmp_path / "run.toml").write_text("seed = 7\nratios = [0.5, 0.25, 0.25]\nrows-per-shard = 3\n")
+    out = tmp_path / "out"
+    result = run("prepare", good, "--out", out, "--config", tmp_path / "run.toml", "--seed", "8")
+    assert result.exit_code == 0
+    split = json.loads((out / "split.json").read_text())
+    assert split["seed"] == 8
+    assert split["sizes"] == {"train": 10, "validation": 5, "test": 5}
+    assert len(list((out / "hf" / "train").glob("*.arrow"))) == 4

@@ -1,0 +1,261 @@
+"""Tasks on Ray give what they give in this process, and what goes wrong is named, whatever dies."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from engine.errors import ExportError, RunError
+from engine.pipeline import RayRunner
+from engine.tasks import LocalRunner, Task, require_complete
+
+ROOT = Path(__file__).resolve().parents[2]
+FROM_ROOT = os.pathsep.join(
+    [str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+)
+
+
+def plan(*payloads):
+    return [Task(key=f"k{number}", payload=payload) for number, payload in enumerate(payloads)]
+
+
+def squares(count):
+    return {"count": count, "squares": np.arange(count, dtype=np.int64) ** 2}
+
+
+def fail(kind):
+    if kind == "export":
+        raise ExportError(
+            "a.zip", "is no ZIP", got="'GIF8'", expected="'PK'", advice="export again"
+        )
+    if kind == "value":
+        raise ValueError("seven is no frame")
+    if kind == "disk":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "shard-0")
+    if kind == "memory":
+        raise MemoryError("cannot allocate 9 GiB")
+    return kind
+
+
+def fail_after(payload):
+    seconds, broken, ended = payload
+    time.sleep(seconds)
+    if broken is not None:
+        raise ExportError(broken, "is broken")
+    if ended is not None:
+        ended.touch()
+
+
+def die_until(payload):
+    """Kill the worker until the file counts as many attempts."""
+    path, attempts = payload
+    with Path(path).open("ab") as file:
+        file.write(b"x")
+    if Path(path).stat().st_size < attempts:
+        os._exit(1)
+    return "alive"
+
+
+def span(seconds):
+    start = time.monotonic()
+    time.sleep(seconds)
+    return start, time.monotonic()
+
+
+def threads(_):
+    return os.environ["OMP_NUM_THREADS"], pa.cpu_count()
+
+
+def most_at_once(spans):
+    return max(sum(start <= at < end for start, end in spans) for at, _ in spans)
+
+
+@pytest.fixture(scope="module")
+def started():
+    """One Ray of two workers for the file, and what starting it wrote to standard output."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("PYTHONPATH", FROM_ROOT)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        written = io.StringIO()
+        with contextlib.redirect_stdout(written):
+            runner = stack.enter_context(RayRunner(workers=2))
+            runner.run(squares, plan(1), stage="start")
+        yield runner, written.getvalue()
+
+
+@pytest.fixture
+def runner(started):
+    return started[0]
+
+
+def test_starting_writes_nothing_to_standard_output(started):
+    assert started[1] == ""
+    assert started[0].ready
+
+
+def test_results_equal_those_of_this_process_in_plan_order(runner):
+    tasks = plan(5, 0, 3, 1, 4)
+    done = {}
+    on_ray = runner.run(squares, tasks, stage="scan", on_done=done.__setitem__)
+    here = LocalRunner().run(squares, tasks, stage="scan")
+    assert list(on_ray) == list(here) == ["k0", "k1", "k2", "k3", "k4"]
+    for key, result in here.items():
+        assert on_ray[key]["count"] == result["count"]
+        np.testing.assert_array_equal(on_ray[key]["squares"], result["squares"])
+        assert done[key] is on_ray[key]
+    assert runner.run(squares, [], stage="scan") == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "text"),
+    [
+        ("export", ExportError, "a.zip: is no ZIP: got 'GIF8', expected 'PK'; export again"),
+        ("value", RunError, "scan: k1: ValueError: seven is no frame (test_pipeline.py:"),
+        ("disk", RunError, "scan: k1: OSError: [Errno 28] No space left on device: 'shard-0'"),
+        ("memory", RunError, "scan: k1: MemoryError: cannot allocate 9 GiB"),
+    ],
+)
+def test_an_error_arrives_as_it_would_in_this_process(runner, kind, error, text):
+    caught = []
+    for where in (LocalRunner(), runner):
+        with pytest.raises(error) as info:
+            where.run(fail, plan("fine", kind, "fine"), stage="scan")
+        caught.append(info.value)
+    here, on_ray = caught
+    assert str(here).startswith(text)
+    assert str(on_ray) == str(here)
+    assert (on_ray.where, on_ray.what, on_ray.advice) == (here.where, here.what, here.advice)
+
+
+def test_the_first_error_of_the_plan_is_reported_not_the_first_in_time(runner):
+    tasks = plan((0, None, None), (1.5, "early.zip", None), (0, "late.zip", None))
+    with pytest.raises(ExportError, match=r"early\.zip"):
+        runner.run(fail_after, tasks, stage="scan")
+
+
+def test_after_an_error_nothing_is_waited_for(runner, tmp_path):
+    ended = tmp_path / "ended"
+    tasks = plan((0, "first.zip", None), (60, None, ended), (60, None, ended))
+    with pytest.raises(ExportError, match=r"first\.zip"):
+        runner.run(fail_after, tasks, stage="scan")
+    assert runner.run(squares, plan(1, 2), stage="scan").keys() == {"k0", "k1"}
+    assert not ended.exists()
+
+
+def test_a_task_whose_worker_dies_is_tried_again(runner, tmp_path):
+    counter = tmp_path / "attempts"
+    results = runner.run(
+        die_until, plan((counter, 2), (tmp_path / "a", 0), (tmp_path / "b", 0)), stage="scan"
+    )
+    assert results == {"k0": "alive", "k1": "alive", "k2": "alive"}
+    assert counter.stat().st_size == 2
+
+
+def test_a_task_that_always_kills_its_worker_is_named_after_four_attempts(runner, tmp_path):
+    counter = tmp_path / "attempts"
+    tasks = plan((tmp_path / "a", 0), (counter, 1000))
+    with pytest.raises(RunError) as info:
+        runner.run(die_until, tasks, stage="scan")
+    assert info.value.where == "scan"
+    assert "a worker died 4 times" in str(info.value)
+    assert "unfinished are 1 of 2 tasks: k1;" in str(info.value)
+    assert counter.stat().st_size == 4
+
+
+def test_no_more_tasks_at_once_than_workers(runner):
+    import ray
+
+    spans = runner.run(span, plan(*[0.3] * 6), stage="scan").values()
+    assert most_at_once(spans) <= 2
+    with RayRunner(workers=1) as inner:
+        spans = inner.run(span, plan(*[0.3] * 4), stage="scan").values()
+    assert most_at_once(spans) == 1
+    assert ray.is_initialized(), "a Ray that was there before is left running"
+
+
+def test_a_task_has_one_thread(runner):
+    assert runner.run(threads, plan(0), stage="scan") == {"k0": ("1", 1)}
+
+
+SCRIPT = """
+import json, os, sys
+from pathlib import Path
+from engine.pipeline import RayRunner
+from engine.tasks import Task
+
+def noisy(path):
+    print("spoilt", flush=True)
+    os.system("echo spoilt")
+    if path is not None and not Path(path).exists():
+        Path(path).touch()
+        os._exit(1)
+    return 1
+
+with RayRunner(address=sys.argv[1]) as runner:
+    tasks = [Task(key=f"k{n}", payload=sys.argv[2] if n == 0 else None) for n in range(4)]
+    results = runner.run(noisy, tasks, stage="scan")
+print(json.dumps(results))
+"""
+
+
+def test_standard_output_belongs_to_the_driver_and_a_joined_ray_lives_on(runner, tmp_path):
+    import ray
+
+    script = tmp_path / "driver.py"
+    script.write_text(SCRIPT)
+    address = ray.get_runtime_context().gcs_address
+    run = subprocess.run(
+        [sys.executable, script, address, tmp_path / "died"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": FROM_ROOT},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == json.dumps({"k0": 1, "k1": 1, "k2": 1, "k3": 1}) + "\n"
+    assert (tmp_path / "died").exists()
+    assert runner.run(squares, plan(2), stage="scan")["k0"]["count"] == 2
+
+
+def test_a_lost_row_is_named_and_a_double_one_is_not_counted(runner, monkeypatch):
+    outcomes = RayRunner._outcomes
+
+    def losing(self, function, tasks, stage):
+        for outcome in outcomes(self, function, tasks, stage):
+            if outcome[0] != "k2":
+                yield outcome
+                yield outcome
+
+    monkeypatch.setattr(RayRunner, "_outcomes", losing)
+    done = []
+    with pytest.raises(RunError, match=r"scan: 1 of 4 tasks did not finish: k2$"):
+        runner.run(squares, plan(0, 1, 2, 3), stage="scan", on_done=lambda key, _: done.append(key))
+    assert sorted(done) == ["k0", "k1", "k3"]
+
+
+def test_the_plan_is_compared_with_what_came_back():
+    tasks = plan(*range(15))
+    require_complete("scan", tasks, {task.key for task in tasks})
+    with pytest.raises(RunError, match=r"14 of 15 .*: k0, k1, .*, k8, k10 and 4 more$"):
+        require_complete("scan", tasks, {"k9"})
+
+
+@pytest.mark.parametrize("runner_type", [LocalRunner, RayRunner])
+def test_two_tasks_of_one_key_are_refused_before_anything_runs(runner_type):
+    with pytest.raises(RunError, match="scan: k: two tasks have this key"):
+        runner_type().run(fail, [Task(key="k", payload="value")] * 2, stage="scan")
+
+
+def test_running_outside_of_the_with_block_is_refused():
+    assert not RayRunner().ready
+    with pytest.raises(RunError, match="outside of its `with` block"):
+        RayRunner().run(squares, plan(1), stage="scan")

@@ -1,0 +1,289 @@
+"""Each finding code comes from an export with exactly that defect, and from no clean one."""
+
+import io
+import json
+import zipfile
+
+import pytest
+from PIL import Image
+
+import engine
+from engine import Config, Execution
+from engine.findings import CODES, Severity, sentence
+from engine.sample_export import write_sample_export
+
+HERE = Execution(runner="local")
+COCO = {"frames": 6, "width": 96, "height": 64, "dialect": "coco"}
+# As the known exporter writes it, but without its paint, which is a finding of its own.
+REAL = COCO | {"dialect": "real", "paint": False}
+
+
+def rewrite(path, edit, add, new=()):
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    document = json.loads(members["annotations.json"])
+    edit(document["annotations"])
+    members["annotations.json"] = json.dumps(document).encode()
+    members |= {copy: members[old] for copy, old in add.items()} | dict(new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def validate(path, keywords, edit=None, add=None, **config):
+    path = path / "export.zip"
+    write_sample_export(path, **keywords)
+    if edit or add:
+        rewrite(path, edit or (lambda frames: None), add or {})
+    return engine.validate([str(path)], None, Config(**config), HERE)
+
+
+def set_label(text):
+    return lambda frames: frames[2]["objects"][0].update(label=text)
+
+
+def set_mask(value):
+    return lambda frames: frames[2]["objects"][0].update(mask_rle=value)
+
+
+def set_objects(value):
+    return lambda frames: frames[2].update(objects=value)
+
+
+def set_index(value):
+    return lambda frames: frames[2].update(frame_index=value)
+
+
+def drop(key):
+    return lambda frames: frames[2]["objects"][0].pop(key)
+
+
+def repeat(label=None):
+    def edit(frames):
+        copy = json.loads(json.dumps(frames[2]))
+        copy["objects"][0]["label"] = label or copy["objects"][0]["label"]
+        frames.append(copy)
+
+    return edit
+
+
+CLEAN = {
+    "coco": COCO,
+    "coco list": COCO | {"notation": "list"},
+    "coco size and list": COCO | {"notation": "size+list"},
+    "coco string": COCO | {"notation": "compressed"},
+    "real": REAL,
+    "real on the image's grid": REAL | {"grid": 0},
+    "jpg": COCO | {"image_format": "jpg"},
+    "other keys": COCO
+    | {"mask_key": "segmentation", "label_key": "category", "annotations_key": "frames"},
+    "annotations first": COCO | {"annotations_first": True, "indent": None},
+    "no metadata": COCO | {"metadata": False},
+    "named images": COCO | {"image_key": "file_name", "image_pattern": "shot_%d"},
+    "still video": COCO | {"duplicate_frames": [1, 2]},
+    "stored, in a folder, from a Mac": COCO
+    | {"compression": "store", "enclosing_folder": "export", "macosx": True},
+}
+
+# code -> (keywords, edit of the records, members to add, how many units, of how many)
+DEFECTS = [
+    ("missing_annotations", COCO | {"frames_without_objects": [2]}, None, None, 1, 6),
+    ("missing_annotations", REAL | {"frames_without_objects": [2]}, None, None, 1, 6),
+    ("missing_annotations", COCO | {"orphan_images": 2}, None, None, 2, 8),
+    ("mask_malformed", COCO | {"mask_truncated": [2]}, None, None, 1, 12),
+    ("mask_malformed", COCO | {"mask_sum_off_by": {2: -1}}, None, None, 1, 12),
+    ("mask_malformed", COCO, set_mask([[1, 2, 3, 4, 5, 6]]), None, 1, 12),
+    ("mask_malformed", COCO, set_mask({"size": [64, 96], "counts": "~~~"}), None, 1, 12),
+    ("mask_malformed", REAL, set_mask("65500 x 36"), None, 1, 12),
+    ("mask_size_mismatch", COCO | {"size_swapped": [2]}, None, None, 2, 12),
+    ("mask_size_mismatch", REAL | {"mask_sum_off_by": {2: 1}}, None, None, 1, 12),
+    ("mask_empty", COCO | {"mask_empty": [2]}, None, None, 1, 12),
+    ("mask_area_mismatch", COCO | {"area_off": {2: 1}}, None, None, 1, 12),
+    ("mask_area_mismatch", REAL | {"area_off": {2: -1}}, None, None, 1, 12),
+    ("bbox_mismatch", COCO | {"bbox_off": {2: 2}}, None, None, 1, 12),
+    ("bbox_mismatch", REAL | {"bbox_off": {2: -2}}, None, None, 1, 12),
+    ("object_malformed", COCO, set_label(""), None, 1, 12),
+    ("object_malformed", COCO, drop("mask_rle"), None, 1, 12),
+    ("frame_malformed", COCO, set_objects(3), None, 1, 6),
+    ("frame_malformed", COCO, set_objects({"0": "person"}), None, 1, 6),
+    ("export_empty", COCO | {"frames": 0}, None, None, 1, 1),
+    ("frame_conflict", COCO, repeat("cat"), None, 1, 7),
+    ("frame_duplicate", COCO, repeat(), None, 1, 6),
+    ("frames_not_exported", COCO | {"frames_not_exported": [2, 3]}, None, None, 2, 6),
+    ("object_hidden", REAL | {"hidden": {2: (1,)}}, None, None, 1, 12),
+    ("image_missing", COCO | {"frames_without_image": [2]}, None, None, 1, 6),
+    ("image_ambiguous", COCO, None, {"images/f_12.png": "images/frame_000012.png"}, 1, 6),
+    ("image_unreadable", COCO | {"image_zero_bytes": [2]}, None, None, 1, 6),
+    ("image_unreadable", COCO | {"image_crc_flip": [2]}, None, None, 1, 6),
+    ("image_truncated", COCO | {"image_truncated": [2]}, None, None, 1, 6),
+    ("image_truncated", COCO | {"image_truncated": [2], "image_format": "jpg"}, None, None, 1, 6),
+    ("image_size_mismatch", REAL | {"image_wrong_size": [2]}, None, None, 1, 6),
+    ("images_paired_by_position", COCO | {"image_numbers": range(901, 907)}, None, None, 1, 1),
+    ("overlay_burned_in", REAL | {"paint": True}, None, None, 1, 1),
+    ("label_placeholder", COCO | {"labels": ("object_0", "dog", "object_12")}, None, None, 2, 3),
+    ("label_variants", COCO | {"labels": ("traffic light", "Traffic  Light")}, None, None, 1, 2),
+    ("class_imbalance", COCO | {"class_counts": {"person": 9, "dog": 1}, "frames": 9},
+     None, None, 1, 2),
+    ("mask_order_unproven", COCO | {"notation": "text", "black_frames": range(6)},
+     None, None, 1, 1),
+]  # fmt: skip
+
+# A defect that cannot be had without another.
+NO_IMAGE = COCO | {"frames_without_image": [2]}
+PAIRS = [
+    ("frame_all_hidden", REAL | {"hidden": {2: (0, 1)}}, None, {"object_hidden"}),
+    (
+        "mask_order_contradicted",
+        REAL | {"paint": True, "grid": 0, "notation": "size+list"},
+        None,
+        {"overlay_burned_in"},
+    ),
+    ("frame_malformed", NO_IMAGE, set_index("12"), {"frames_not_exported"}),
+    ("frame_malformed", NO_IMAGE, set_index(-12), {"frames_not_exported"}),
+    ("frame_malformed", NO_IMAGE, set_index(2**63), {"frames_not_exported"}),
+    ("frame_malformed", COCO, set_index(None), {"frames_not_exported", "missing_annotations"}),
+]
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_clean_export_has_no_finding(tmp_path, name):
+    document = validate(tmp_path, CLEAN[name])
+    assert document["findings"] == []
+    assert document["status"] == "PASSED"
+    assert document["class_counts"] == {"dog": 6, "person": 6}
+
+
+@pytest.mark.parametrize("case", DEFECTS, ids=lambda case: case[0])
+def test_a_defect_has_its_finding_and_no_other(tmp_path, case):
+    code, keywords, edit, add, count, total = case
+    document = validate(tmp_path, keywords, edit, add)
+    assert {finding["code"] for finding in document["findings"]} == {code}
+    (finding,) = document["findings"]
+    known = CODES[code]
+    assert finding["severity"] == known.severity
+    assert finding["count"] == count
+    assert finding["fraction"] == pytest.approx(count / total)
+    assert finding["recommendation"].startswith(known.recommendation)
+    if code != "class_imbalance":
+        assert finding["message"] == sentence(code, count, total)
+        assert finding["message"].startswith(f"{count} ")
+        assert len(finding["examples"]) == min(len(finding["examples"]) or 1, 5)
+    status = {"error": "FAILED", "warning": "PASSED_WITH_WARNINGS"}[known.severity]
+    assert document["status"] == status
+    if known.unit in ("frame", "object"):
+        video_id = document["exports"][0]["video_id"]
+        assert f"{video_id}/000012" in finding["frames"] or code == "missing_annotations"
+        assert all(frame.startswith(f"{video_id}/") for frame in finding["frames"])
+
+
+@pytest.mark.parametrize(("code", "keywords", "edit", "beside"), PAIRS)
+def test_a_defect_that_comes_with_another(tmp_path, code, keywords, edit, beside):
+    document = validate(tmp_path, keywords, edit)
+    assert {finding["code"] for finding in document["findings"]} == {code} | beside
+    failed = CODES[code].severity is Severity.ERROR
+    assert document["status"] == ("FAILED" if failed else "PASSED_WITH_WARNINGS")
+    count = next(f["count"] for f in document["findings"] if f["code"] == code)
+    assert count == 1
+
+
+def test_an_empty_export_is_one_of_all_exports(tmp_path):
+    empty = write_sample_export(tmp_path / "empty.zip", **COCO | {"frames": 0})
+    good = write_sample_export(tmp_path / "good.zip", **COCO)
+    document = engine.validate([str(empty.path), str(good.path)], None, Config(), HERE)
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["count"], finding["fraction"]) == ("export_empty", 1, 0.5)
+
+
+@pytest.mark.parametrize("orientation", [1, 6, 3])
+def test_an_image_that_asks_to_be_turned(tmp_path, orientation):
+    path, name = tmp_path / "export.zip", "images/frame_000012.jpg"
+    write_sample_export(path, **COCO | {"image_format": "jpg"})
+    with zipfile.ZipFile(path) as archive, Image.open(archive.open(name)) as image:
+        exif, turned = Image.Exif(), io.BytesIO()
+        exif[0x0112] = orientation
+        image.save(turned, "JPEG", exif=exif)
+    rewrite(path, lambda frames: None, {}, {name: turned.getvalue()})
+    document = engine.validate([str(path)], None, Config(), HERE)
+    expected = [] if orientation == 1 else ["image_orientation"]
+    assert [finding["code"] for finding in document["findings"]] == expected
+
+
+def test_every_code_is_produced_by_a_test():
+    # `quarantined` is in test_preparation.py: only a dataset has it.
+    produced = {case[0] for case in (*DEFECTS, *PAIRS)} | {"quarantined", "image_orientation"}
+    assert produced == set(CODES)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "edit"),
+    [
+        (COCO | {"bbox_off": {2: 1}}, None),
+        (COCO | {"bbox_off": {2: -1}}, None),
+        (COCO | {"omit_keys": ["bbox", "area", "confidence"]}, None),
+        (COCO, lambda frames: frames[2]["objects"][0].update(bbox=None, area=None)),
+        (REAL, lambda frames: frames[2]["objects"][0].update(object_id="0")),
+        (COCO | {"class_counts": {"person": 8, "dog": 1}}, None),
+        (COCO, lambda frames: frames[2]["objects"][0].pop("object_id")),
+    ],
+)
+def test_what_is_no_defect(tmp_path, keywords, edit):
+    assert validate(tmp_path, keywords, edit)["findings"] == []
+
+
+def test_an_empty_mask_without_the_exporters_signature_is_no_hidden_object(tmp_path):
+    document = validate(tmp_path, REAL | {"hidden": {2: (1,)}, "exporter": "Somebody's Tool"})
+    errors = {f["code"] for f in document["findings"] if f["severity"] == "error"}
+    assert errors == {"mask_empty"}
+
+
+def test_a_clean_export_is_not_painted_however_it_is_lit(tmp_path):
+    """A label's colours in the scene are no paint, and paint is found in a JPEG too."""
+    painted = validate(tmp_path, REAL | {"paint": True, "image_format": "jpg", "width": 320,
+                                         "height": 180})  # fmt: skip
+    assert {finding["code"] for finding in painted["findings"]} == {"overlay_burned_in"}
+
+
+def test_a_message_says_where_what_got_and_expected(tmp_path):
+    (finding,) = validate(tmp_path, REAL | {"mask_sum_off_by": {2: 1}})["findings"]
+    video_id = finding["videos"][0]
+    assert finding["examples"] == [
+        f"{video_id}/000012, object 0: runs sum to 65537, expected 65536 (256*256)"
+    ]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_sentences_agree_in_number_and_have_no_gaps(code):
+    one = sentence(code, 1, 8, detail="a/b = 9.0:1")
+    many = sentence(code, 3, 8, detail="a/b = 9.0:1")
+    for text in (one, many):
+        assert not set("{}") & set(text)
+        assert text == " ".join(text.split())
+    if CODES[code].unit != "class":
+        assert one.startswith("1 ")
+        assert "12.5%" in one
+        assert many.startswith("3 ")
+        assert "37.5%" in many
+        assert one[2:] != many[2:]
+    assert CODES[code].recommendation.endswith(".")
+
+
+def test_the_specifications_sentences():
+    assert sentence("missing_annotations", 15, 1000) == "15 frames (1.5%) have no annotations"
+    assert (
+        sentence("class_imbalance", 1, 3, detail="person/dog = 9.3:1")
+        == "Severe class imbalance detected: person/dog = 9.3:1"
+    )
+
+
+def test_severities_are_those_of_the_contract():
+    errors = {code for code, known in CODES.items() if known.severity is Severity.ERROR}
+    assert errors >= {
+        "missing_annotations", "mask_malformed", "mask_size_mismatch", "mask_empty",
+        "mask_area_mismatch", "image_missing", "image_unreadable", "image_truncated",
+        "image_size_mismatch",
+    }  # fmt: skip
+    assert not errors & {
+        "bbox_mismatch", "class_imbalance", "frame_all_hidden", "label_placeholder",
+        "label_variants", "mask_order_unproven", "object_hidden", "overlay_burned_in",
+        "quarantined",
+    }  # fmt: skip

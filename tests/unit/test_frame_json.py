@@ -1,0 +1,200 @@
+"""Records in all spellings, and anything else that JSON can say: judged, never raised."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.frame_json import RawFrame, peek, read_frame
+
+BOX = [1, 2, 3.5, 4]
+OBJECT = {"object_id": 3, "label": "dog", "mask_rle": "1 2 3", "bbox": BOX, "area": 2,
+          "confidence": 0.5}  # fmt: skip
+KEYS = [
+    "frame_index", "timestamp_sec", "objects", "object_id", "label", "class", "mask_rle", "mask",
+    "segmentation", "rle", "bbox", "area", "confidence", "size", "counts", "image", "file_name",
+]  # fmt: skip
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=6)
+    ),
+    max_leaves=25,
+)
+
+
+def frame(*objects, **keys):
+    found = read_frame({"frame_index": 7, "objects": list(objects), **keys})
+    assert isinstance(found, RawFrame)
+    return found
+
+
+def only(record):
+    (item,) = frame(record).objects
+    return item
+
+
+def test_the_exporters_own_record():
+    found = read_frame({"frame_index": 7, "timestamp_sec": 0.25, "objects": [OBJECT]})
+    assert (found.frame_index, found.timestamp_sec, found.image_name) == (7, 0.25, None)
+    (item,) = found.objects
+    assert (item.object_id, item.label, item.confidence) == (3, "dog", 0.5)
+    assert (item.notation, item.counts, item.size) == ("decimal", "1 2 3", None)
+    assert (item.bbox, item.area, item.problems) == ((1.0, 2.0, 3.5, 4.0), 2.0, ())
+
+
+@pytest.mark.parametrize("key", ["mask_rle", "segmentation", "mask", "rle"])
+def test_the_masks_spellings(key):
+    item = only({"label": "dog", key: {"size": [4, 6], "counts": "PPYo0"}})
+    assert (item.notation, item.counts, item.size) == ("compressed", "PPYo0", (4, 6))
+    assert item.problems == ()
+
+
+@pytest.mark.parametrize("key", ["label", "class", "class_name", "category"])
+def test_the_labels_spellings(key):
+    assert only({key: "th\u00e9i\u00e8re", "mask": [1, 2]}).label == "th\u00e9i\u00e8re"
+
+
+@pytest.mark.parametrize("key", ["image", "file_name", "image_path"])
+def test_the_images_spellings(key):
+    assert frame(**{key: "images/a.png"}).image_name == "images/a.png"
+    assert frame(**{key: ""}).image_name is None
+    assert frame(**{key: 3}).image_name is None
+
+
+@pytest.mark.parametrize(
+    ("value", "notation"),
+    [
+        ("12 3 4", "decimal"),
+        ("65536", "decimal"),
+        ("PPYo0", "compressed"),
+        ([1, 2, 3], "counts"),
+        ({"counts": [1, 2]}, "counts"),
+        ({"size": None, "counts": "5 6"}, "decimal"),
+    ],
+)
+def test_the_notations(value, notation):
+    item = only({"label": "dog", "mask_rle": value})
+    assert (item.notation, item.problems) == (notation, ())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        5, True, {}, {"size": [4, 6]}, {"size": [4], "counts": [24]},
+        {"size": [4, 0], "counts": [0]}, {"size": [4, -6], "counts": [1]},
+        {"size": [4.0, 6], "counts": [24]}, {"size": [True, 6], "counts": [6]},
+        {"size": "4x6", "counts": [24]}, {"size": [4, 2**31], "counts": [1]},
+        {"size": [4, 6], "counts": 24}, [[1, 2, 3, 4, 5, 6]],
+    ],
+)  # fmt: skip
+def test_masks_that_are_none(value):
+    item = only({"label": "dog", "mask_rle": value})
+    assert item.notation is None
+    assert [code for code, _ in item.problems] == ["mask_malformed"]
+
+
+def test_a_null_is_as_if_it_were_not_there():
+    item = only({"label": None, "class": "cat", "mask_rle": None, "mask": [4], "bbox": None})
+    assert (item.label, item.counts, item.bbox, item.problems) == ("cat", [4], None, ())
+    assert only({"label": "dog"}).problems == (("object_malformed", "the record has no mask"),)
+
+
+@pytest.mark.parametrize(
+    ("given_id", "read", "problems"),
+    [
+        (0, 0, 0), (-4, -4, 0), ("12", 12, 0), (None, None, 0), (2**63 - 1, 2**63 - 1, 0),
+        (2**63, None, 1), (True, None, 1), (1.5, None, 1), ("a", None, 1), ("-1", None, 1),
+        ("\u0663", None, 1), ([], None, 1), ("9" * 40, None, 1),
+    ],
+)  # fmt: skip
+def test_object_ids(given_id, read, problems):
+    item = only({"object_id": given_id, "label": "dog", "mask": [4]})
+    assert (item.object_id, len(item.problems)) == (read, problems)
+    assert not problems or item.problems[0][0] == "object_malformed"
+
+
+@pytest.mark.parametrize("label", [None, "", " \t", 5, ["dog"]])
+def test_labels_that_are_none(label):
+    item = only({"label": label, "mask": [4]})
+    assert (item.label, item.problems[0][0]) == ("", "object_malformed")
+
+
+@pytest.mark.parametrize("bbox", [[1, 2, 3], [1, 2, 3, "4"], "1 2 3 4", [1, 2, 3, None], {}, 5])
+def test_a_box_that_is_none_is_a_warning(bbox):
+    item = only({"label": "dog", "mask": [4], "bbox": bbox})
+    assert (item.bbox, [code for code, _ in item.problems]) == (None, ["bbox_mismatch"])
+
+
+@pytest.mark.parametrize("area", ["12", [], True, float("inf"), float("nan")])
+def test_an_area_that_is_none_is_an_error(area):
+    item = only({"label": "dog", "mask": [4], "area": area})
+    assert (item.area, [code for code, _ in item.problems]) == (None, ["mask_area_mismatch"])
+
+
+@pytest.mark.parametrize("value", [None, "high", True, float("nan")])
+def test_confidence_and_time_are_left_out_where_they_are_no_numbers(value):
+    assert only({"label": "dog", "mask": [4], "confidence": value}).confidence is None
+    assert frame(timestamp_sec=value).timestamp_sec is None
+
+
+@pytest.mark.parametrize("index", [None, "7", 7.0, True, -1, [], 2**63])
+def test_a_record_without_a_frame_index_is_no_frame(index):
+    found = read_frame({"frame_index": index, "objects": []})
+    assert isinstance(found, str)
+    assert "frame_index" in found
+    assert peek({"frame_index": index})[0] is None
+
+
+@pytest.mark.parametrize("element", [None, 3, "frame", [], True])
+def test_what_is_no_object_is_no_frame(element):
+    assert "expected an object" in read_frame(element)
+    assert peek(element) == (None, None, False)
+
+
+@pytest.mark.parametrize("objects", [3, "dog", {"0": {}}, True])
+def test_objects_must_be_a_list(objects):
+    assert "expected a list" in read_frame({"frame_index": 1, "objects": objects})
+
+
+def test_no_objects_is_an_empty_list():
+    assert read_frame({"frame_index": 1}).objects == ()
+    assert read_frame({"frame_index": 1, "objects": None}).objects == ()
+
+
+def test_an_object_that_is_none_spoils_no_other():
+    good, bad, also_good = frame(OBJECT, 5, OBJECT).objects
+    assert good == also_good
+    assert [code for code, _ in bad.problems] == ["object_malformed"]
+
+
+def test_a_problem_is_short_however_long_the_value():
+    (problem,) = only({"label": "dog", "mask": [4], "bbox": "x" * 10_000}).problems
+    assert len(problem[1]) < 150
+
+
+@settings(max_examples=300, deadline=None)
+@given(ANYTHING)
+def test_no_json_value_raises(value):
+    found = read_frame(value)
+    index, image, has_objects = peek(value)
+    if isinstance(found, str):
+        assert found
+        return
+    assert index == found.frame_index >= 0
+    assert image == found.image_name
+    assert has_objects == bool(found.objects)
+    for item in found.objects:
+        assert item.notation is not None or item.problems
+        assert item.label.strip() or any(code == "object_malformed" for code, _ in item.problems)
+        json.dumps([item.bbox, item.area, item.confidence], allow_nan=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=8))
+def test_no_object_record_raises(record):
+    (item,) = frame(record).objects
+    assert item.notation in (None, "decimal", "counts", "compressed")
+    assert (item.notation is None) == (item.counts is None)

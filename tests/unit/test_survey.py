@@ -1,0 +1,180 @@
+"""What holds for a whole video, found by evidence and held against what the builder wrote."""
+
+import shutil
+import zipfile
+
+import pytest
+
+from engine.config import Config
+from engine.errors import ExportError
+from engine.sample_export import write_sample_export
+from engine.survey import OpenTask, digest_of, image_hashes, open_export
+
+SMALL = {"frames": 8, "width": 160, "height": 90}
+
+
+def opened(tmp_path, truth, *, sources=1, **config):
+    task = OpenTask.of(str(truth.path), str(tmp_path / "staging"), Config(**config), sources)
+    return open_export(task)
+
+
+def export(path, name="a.zip", **keywords):
+    return write_sample_export(path / name, **SMALL | keywords)
+
+
+def codes(found):
+    return [issue.code for issue in found.issues]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "grid", "reading", "painted"),
+    [
+        ({}, (256, 256), "row by paint", True),
+        ({"paint": False}, (256, 256), "row by signature", False),
+        ({"grid": 0}, (90, 160), "row by paint", True),
+        ({"order": "column"}, (256, 256), "column by paint", True),
+        ({"order": "column", "grid": 0}, (90, 160), "column by paint", True),
+        ({"grid": 64, "paint": False}, (64, 64), "row by signature", False),
+        ({"dialect": "coco"}, None, "column by size", False),
+        ({"dialect": "coco", "notation": "compressed"}, None, "column by size", False),
+        ({"dialect": "coco", "notation": "size+list"}, None, "column by size", False),
+    ],
+)
+def test_grid_order_and_paint_are_found(tmp_path, keywords, grid, reading, painted):
+    found = opened(tmp_path, export(tmp_path, **keywords))
+    assert found.grid == grid
+    assert f"{found.order} by {found.dialect['order_by']}" == reading
+    assert found.dialect["painted"] is painted
+    assert found.dialect["grid"] == (list(grid) if grid else None)
+    assert codes(found) == (["overlay_burned_in"] if painted else [])
+
+
+def test_the_users_word_goes_before_everything(tmp_path):
+    found = opened(tmp_path, export(tmp_path), mask_order="column")
+    assert (found.order, found.dialect["order_by"]) == ("column", "user")
+    assert codes(found) == ["overlay_burned_in"]
+
+
+def test_what_the_export_is(tmp_path):
+    truth = export(tmp_path)
+    found = opened(tmp_path, truth)
+    assert (found.source, found.name) == (str(truth.path), "a.zip")
+    assert found.exporter_signature
+    assert (found.frame_records, found.images) == (8, 8)
+    with zipfile.ZipFile(truth.path) as archive:
+        sizes = [i.compress_size for i in archive.infolist() if i.filename.endswith(".png")]
+    assert found.image_bytes == sum(sizes)
+    assert found.video.size == (90, 160)
+    assert found.video_id.startswith("session_")
+    assert not opened(tmp_path, export(tmp_path, "b.zip", dialect="coco")).exporter_signature
+
+
+def test_one_video_has_one_id_and_one_digest_however_it_is_packed(tmp_path):
+    packed = export(tmp_path, enclosing_folder="deep", macosx=True)
+    stored = export(tmp_path, "other.zip", compression="store")
+    folder = export(tmp_path, "folder", as_folder=True)
+    found = [opened(tmp_path, truth) for truth in (packed, stored, folder)]
+    assert len({each.video_id for each in found}) == 1
+    assert len({each.content_digest for each in found}) == 1
+    assert [digest_of(each.source) for each in found] == [each.content_digest for each in found]
+    assert [image_hashes(each) for each in found][1:] == [image_hashes(found[0])] * 2
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [{"filename": "b.mp4"}, {"width": 164}, {"total_frames": 999}, {"duration_sec": 9.0}],
+)
+def test_other_facts_are_another_video(tmp_path, keywords):
+    one = opened(tmp_path, export(tmp_path, filename="a.mp4"))
+    two = opened(tmp_path, export(tmp_path, "b.zip", **{"filename": "a.mp4"} | keywords))
+    assert one.video_id != two.video_id
+
+
+def test_a_changed_member_is_another_digest(tmp_path):
+    truth = export(tmp_path)
+    before = digest_of(str(truth.path))
+    with zipfile.ZipFile(truth.path, "a") as archive:
+        archive.writestr("readme.txt", "x")
+    assert digest_of(str(truth.path)) != before
+
+
+def test_without_a_file_name_the_exports_own_is_taken(tmp_path):
+    truth = export(
+        tmp_path, "My Export.zip", dialect="coco", omit_keys=["filename"], metadata=False
+    )
+    assert opened(tmp_path, truth).video_id.startswith("my-export-")
+
+
+def test_names_by_hand_go_by_place_or_by_name(tmp_path):
+    truth = export(tmp_path)
+    for key in ("a.zip", str(truth.path)):
+        assert opened(tmp_path, truth, video_ids={key: "kitchen"}).video_id == "kitchen"
+    assert opened(tmp_path, truth, video_ids={"b.zip": "kitchen"}).video_id != "kitchen"
+
+
+def test_frames_that_were_not_exported_are_named(tmp_path):
+    found = opened(tmp_path, export(tmp_path, dialect="coco", frames_not_exported=[2, 5]))
+    assert codes(found) == ["frames_not_exported"] * 2
+    assert [issue.frame_index for issue in found.issues] == [12, 30]
+    assert found.issues[0].frame_id == f"{found.video_id}/000012"
+
+
+def test_frames_without_pictures_are_opened_all_the_same(tmp_path):
+    found = opened(tmp_path, export(tmp_path, frames_without_image=range(8)))
+    assert (found.grid, found.order) == ((256, 256), "row")
+    assert found.dialect["order_by"] == "signature"
+    assert image_hashes(found) == {}
+
+
+def test_damaged_pictures_are_left_to_the_scan(tmp_path):
+    found = opened(tmp_path, export(tmp_path, image_crc_flip=[0], image_zero_bytes=[7]))
+    assert (found.order, found.dialect["order_by"]) == ("row", "paint")
+    assert sorted(image_hashes(found)) == [6 * k for k in range(1, 7)]
+
+
+def test_hashes_see_another_scene_and_not_the_paint(tmp_path):
+    def distances(one, two):
+        return [(one[k] ^ two[k]).bit_count() for k in one]
+
+    painted, clean, other = (
+        image_hashes(opened(tmp_path / name, export(tmp_path, f"{name}.zip", **keywords)))
+        for name, keywords in {
+            "painted": {}, "clean": {"paint": False}, "other": {"seed": 5},
+        }.items()
+    )  # fmt: skip
+    assert sorted(painted) == sorted(clean) == sorted(other) == [6 * k for k in range(8)]
+    assert max(distances(painted, clean)) < min(distances(painted, other))
+
+
+def test_clean_frames_are_taken_from_their_folder(tmp_path):
+    truth = export(tmp_path)
+    clean = export(tmp_path, "clean", paint=False, as_folder=True)
+    found = opened(tmp_path, truth, frames=str(clean.path / "images"))
+    assert found.dialect["painted"]  # the export's own frames still prove the order
+    assert (found.order, codes(found)) == ("row", [])
+    assert found.images == 8
+
+
+def test_clean_frames_by_the_name_of_export_or_video(tmp_path):
+    truth = export(tmp_path, filename="my clip.mp4")
+    clean = export(tmp_path, "clean", paint=False, as_folder=True)
+    for name in ("a", "my clip"):
+        place = tmp_path / f"frames of {name}"
+        shutil.copytree(clean.path / "images", place / name)
+        assert opened(tmp_path, truth, sources=2, frames=str(place)).images == 8
+    with pytest.raises(ExportError, match=r"holds no frames for a\.zip"):
+        opened(tmp_path, truth, sources=2, frames=str(clean.path / "images"))
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    truth = export(tmp_path)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/readme.txt").write_text("x")
+    with pytest.raises(ExportError, match="holds no images"):
+        opened(tmp_path, truth, frames=str(tmp_path / "none"))
+
+
+def test_an_export_with_no_object_at_all(tmp_path):
+    found = opened(tmp_path, export(tmp_path, frames_without_objects=range(8)))
+    assert (found.grid, found.frame_records, found.images) == (None, 8, 0)
+    assert codes(found) == []
