@@ -26,7 +26,7 @@ from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.splits import assign, certificate
 from engine.stages import ShardResult, ShardTask, write_shard
-from engine.storage import FileDigest, join
+from engine.storage import BackgroundSync, FileDigest, join
 from engine.tables import write_table
 from engine.tasks import Task
 from engine.work import Work
@@ -147,7 +147,11 @@ def _write(
             box_style=config.box_style, check_images=config.check_images, reasons=why,
         )  # fmt: skip
         tasks.append(Task(key=f"{folder}/{shard.name}", payload=payload))
-    results: list[ShardResult] = work.run(write_shard, tasks, stage=stage)
+    with BackgroundSync() as syncing:
+        results: list[ShardResult] = work.run(
+            write_shard, tasks, stage=stage,
+            each=lambda result: syncing.add(join(staging, result.digest.path)),
+        )  # fmt: skip
     return results
 
 

@@ -195,7 +195,7 @@ class _Ranges:
         if not self.rows:
             return
         path = join(self.staging, f"range-{len(self.files):06d}.parquet")
-        write_table(path, pa.Table.from_pylist(self.rows, schema=RANGE_SCHEMA))
+        write_table(path, pa.Table.from_pylist(self.rows, schema=RANGE_SCHEMA), durable=False)
         self.files.append(RangeFile(path=path, frames=len(self.rows)))
         self.rows, self.json_bytes = [], 0
 

@@ -90,7 +90,7 @@ def take_in(
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
-    results = work.run(scan_range, tasks, stage="scan")
+    results = work.run(scan_range, tasks, stage="scan", while_starting=True)
     with work.timed("index"):
         index, repeated = merge_repeated(gather([result.rows_path for result in results]))
     tables = [read_table(result.issues_path) for result in results]

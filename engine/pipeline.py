@@ -185,8 +185,19 @@ class RayRunner:
                     "object_store_memory": _OBJECT_STORE_BYTES,
                 }
             _init_ray(address or "local", own)
-            _warm_up(self.workers)
+            self._warm_up()
         return True
+
+    def _warm_up(self) -> None:
+        """Let Ray Data start its actors, and workers import, beside the caller's own work."""
+        import ray
+
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cores = int(resources.get("CPU", 1))
+        count = max(1, min(cores, self.workers or cores, _WARM_WORKERS))
+        tasks = [Task(key=f"worker {number}", payload=None) for number in range(count)]
+        for _ in self._outcomes(_load_worker, tasks, "start"):
+            pass
 
     def _outcomes(
         self, function: Callable[[Any], Any], tasks: Sequence[Task], stage: str
@@ -259,20 +270,9 @@ def _init_ray(address: str, own: dict[str, Any]) -> None:
             ray.shutdown()
 
 
-def _warm_up(workers: int | None) -> None:
-    """Let Ray Data and the workers import what they need, beside the caller's own work."""
-    import ray
-    import ray.data
-
-    @ray.remote(num_cpus=1)
-    def load() -> None:
-        importlib.import_module("ray.data")
-        for module in _WORKER_MODULES:
-            importlib.import_module(module)
-
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cores = int(resources.get("CPU", 1))
-    ray.get([load.remote() for _ in range(min(cores, workers or cores, _WARM_WORKERS))])
+def _load_worker(_payload: None) -> None:
+    for module in _WORKER_MODULES:
+        importlib.import_module(module)
 
 
 def _attempt(row: dict[str, Any], *, function: Callable[[Any], Any], stage: str) -> dict[str, Any]:

@@ -91,8 +91,9 @@ def scan_range(task: ScanTask) -> ScanResult:
     for (frame, place, _), outcome in zip(wanted, checked, strict=True):
         frame.take_mask(place, outcome)
     rows = [frame.row() for frame in frames]
-    write_table(task.rows_path, pa.Table.from_pylist(rows, schema=FRAME_SCHEMA))
-    write_table(task.issues_path, issue_table([i for frame in frames for i in frame.issues]))
+    issues = issue_table([issue for frame in frames for issue in frame.issues])
+    write_table(task.rows_path, pa.Table.from_pylist(rows, schema=FRAME_SCHEMA), durable=False)
+    write_table(task.issues_path, issues, durable=False)
     return ScanResult(rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows))
 
 
@@ -142,7 +143,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     """Write one Arrow file: rows in the plan's order, image bytes unchanged.
 
     An image whose CRC, end or (where asked for) pixels are bad is left out and reported; in a
-    quarantine its row stays, without the image.
+    quarantine its row stays, without the image. The file is not waited for to be on the disk.
     """
     frames = pa.concat_tables(
         [read_table(file).take(pa.array(rows)) for file, rows in task.rows]
@@ -153,7 +154,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     left_out: list[int] = []
     image_bytes = 0
     with (
-        AtomicFile(task.path, name=task.name) as sink,
+        AtomicFile(task.path, name=task.name, durable=False) as sink,
         pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as stream,
     ):
         for images in _image_batches(task, frames):

@@ -13,6 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from engine.byte_ranges import local_path, url_filesystem
 
 __all__ = [
     "AtomicFile",
+    "BackgroundSync",
     "FileDigest",
     "exists",
     "file_name",
@@ -171,7 +173,7 @@ def move_tree(source: str, target: str) -> None:
         return
     new.parent.mkdir(parents=True, exist_ok=True)
     old.rename(new)
-    _sync_folder(new.parent)
+    _sync(new.parent)
 
 
 def temporary_folder(prefix: str) -> str:
@@ -179,12 +181,51 @@ def temporary_folder(prefix: str) -> str:
     return tempfile.mkdtemp(prefix=prefix)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class BackgroundSync:
+    """Brings files to the disk while other work goes on; a context manager.
+
+    Leaving it waits until every file that was added, and its folder, is on the disk. Objects on a
+    store are durable when they are there.
+    """
+
+    def __init__(self) -> None:
+        # One thread: the disk is the limit, and it is busy all the same.
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
+        self._pending: list[Future[None]] = []
+        self._folders: set[Path] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, path: str) -> None:
+        """Begin to sync a file that is complete."""
+        place = local_path(path)
+        if place is not None:
+            self._folders.add(place.parent)
+            self._pending.append(self._pool.submit(_sync, place))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                for pending in self._pending:
+                    pending.result()
+                for folder in sorted(self._folders):
+                    _sync(folder)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class AtomicFile:
@@ -200,9 +241,11 @@ class AtomicFile:
     Args:
         path: where the file shall be; its folder is made.
         name: the name `digest` gives, relative to the dataset's root.
+        durable: wait until the bytes are on the disk. What is only staged may leave that to
+            `BackgroundSync`: a disk that writes while the next file is computed costs no time.
     """
 
-    def __init__(self, path: str, *, name: str = "") -> None:
+    def __init__(self, path: str, *, name: str = "", durable: bool = True) -> None:
         self.path = path
         self._name = name or path
         self._target = local_path(path)
@@ -212,6 +255,7 @@ class AtomicFile:
             self._temporary = Path(tempfile.gettempdir()) / f"sam2prep{attempt}"
         else:
             self._temporary = self._target.with_name(f".{self._target.name}{attempt}")
+        self._durable = durable
         self._hash = hashlib.sha256()
         self._size_bytes = 0
         self._sink: io.FileIO | None = None
@@ -261,7 +305,7 @@ class AtomicFile:
         if self._sink is None:
             return
         try:
-            if kind is None and self._target is not None:
+            if kind is None and self._durable and self._target is not None:
                 os.fsync(self._sink.fileno())
             self._sink.close()
             if kind is None:
@@ -272,7 +316,8 @@ class AtomicFile:
     def _publish(self) -> None:
         if self._target is not None:
             self._temporary.replace(self._target)
-            _sync_folder(self._target.parent)
+            if self._durable:
+                _sync(self._target.parent)
             return
         filesystem, inner = url_filesystem(self.path)
         filesystem.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)

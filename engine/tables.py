@@ -15,15 +15,16 @@ from engine.storage import AtomicFile, FileDigest, read_bytes
 __all__ = ["read_table", "write_table"]
 
 
-def write_table(path: str, table: pa.Table, *, name: str = "") -> FileDigest:
+def write_table(path: str, table: pa.Table, *, name: str = "", durable: bool = True) -> FileDigest:
     """Write a table as one Parquet file, atomically; the same table gives the same bytes.
 
     Args:
         path: local path or fsspec URL.
         table: what to write.
         name: the file's name in the manifest.
+        durable: wait until it is on the disk; what is only staged need not.
     """
-    with AtomicFile(path, name=name) as sink:
+    with AtomicFile(path, name=name, durable=durable) as sink:
         # pyarrow closes a Python file it was given by path only; ours is committed by `with`.
         pq.write_table(table, pa.PythonFile(sink, mode="w"), compression="zstd")
     return sink.digest()

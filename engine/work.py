@@ -64,6 +64,7 @@ class Work:
         *,
         stage: str,
         while_starting: bool = False,
+        each: Callable[[Any], None] | None = None,
     ) -> list[Any]:
         """Run all tasks of a stage.
 
@@ -72,15 +73,18 @@ class Work:
             tasks: with unique keys.
             stage: names the work to people.
             while_starting: begin in this process while Ray is still starting.
+            each: called in this process with every result, as it comes.
 
         Returns:
             The results in the order of the tasks.
         """
         done = 0
 
-        def count(_key: str, _result: Any) -> None:
+        def count(_key: str, result: Any) -> None:
             nonlocal done
             done += 1
+            if each:
+                each(result)
             if self._progress:
                 self._progress(stage, done, len(tasks))
 

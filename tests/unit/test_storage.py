@@ -227,3 +227,34 @@ def test_a_temporary_folder_is_empty_and_new():
         storage.remove(one)
         storage.remove(two)
     assert not storage.exists(one)
+
+
+def test_background_sync_brings_files_and_their_folders_to_the_disk(tmp_path, monkeypatch):
+    synced = []
+
+    def fsync(descriptor):
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr("engine.storage.os.fsync", fsync)
+    paths = [tmp_path / folder / name for folder in "ab" for name in ("1", "2")]
+    for path in paths:
+        with storage.AtomicFile(str(path), durable=False) as sink:
+            sink.write(b"x")
+    assert synced == []
+    with storage.BackgroundSync() as syncing:
+        for path in paths:
+            syncing.add(str(path))
+    folders = {path.parent for path in paths}
+    assert sorted(synced) == sorted(place.stat().st_ino for place in [*paths, *folders])
+
+
+def test_background_sync_tells_of_a_disk_that_fails(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"x")
+
+    def broken(_descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("engine.storage.os.fsync", broken)
+    with pytest.raises(OSError, match="Input/output"), storage.BackgroundSync() as syncing:
+        syncing.add(str(path))
