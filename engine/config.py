@@ -8,11 +8,12 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from engine.caps import LARGEST_CAPS, Caps
 from engine.errors import ConfigError
 
 __all__ = [
@@ -57,6 +58,7 @@ class Config:
         video_ids: names given by hand, by source as it was named.
         rows_per_shard: upper bound of rows in an Arrow file.
         shard_bytes: upper bound of image bytes in an Arrow file.
+        caps: limits beyond which an input is refused.
     """
 
     formats: tuple[str, ...] = ("hf",)
@@ -74,6 +76,7 @@ class Config:
     # datasets writes 500 MB a file; half of that keeps a task short and its repetition cheap.
     rows_per_shard: int = 2000
     shard_bytes: int = 256 * 2**20
+    caps: Caps = field(default_factory=Caps)
 
     def __post_init__(self) -> None:
         _of_kind("formats", self.formats, list | tuple, "a list of formats")
@@ -89,6 +92,10 @@ class Config:
         _whole_number("seed", self.seed, least=0)
         for name in ("rows_per_shard", "shard_bytes"):
             _whole_number(name, getattr(self, name), least=1)
+        _of_kind("caps", self.caps, Caps, "a table of limits")
+        for cap in fields(Caps):
+            value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
+            _whole_number(f"caps.{cap.name}", value, least=1, most=most)
         ratio = self.imbalance_ratio
         if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not ratio > 1:
             raise ConfigError("imbalance_ratio", "not a ratio", got=ratio, expected="above 1")
@@ -104,6 +111,7 @@ class Config:
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain |= {"formats": list(self.formats), "ratios": list(self.ratios)}
         plain["video_ids"] = dict(sorted(self.video_ids.items()))
+        plain["caps"] = dict(sorted(asdict(self.caps).items()))
         return dict(sorted(plain.items()))
 
 
@@ -216,11 +224,11 @@ def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
         )  # fmt: skip
 
 
-def _whole_number(name: str, value: object, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            name, "not a whole number in range", got=repr(value), expected=f"{least} or more"
-        )
+def _whole_number(name: str, value: object, *, least: int, most: int | None = None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        expected = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ConfigError(name, "not a whole number in range", got=repr(value), expected=expected)
 
 
 def config_from(values: Mapping[str, Any]) -> tuple[Config, Execution]:
@@ -237,11 +245,7 @@ def config_from(values: Mapping[str, Any]) -> tuple[Config, Execution]:
         name = key.replace("-", "_")
         name = {"format": "formats", "video_id": "video_ids"}.get(name, name)
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            raise ConfigError(
-                key, "no such configuration key",
-                advice=f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}",
-            )  # fmt: skip
+            raise _unknown_key(key, name, known)
         if value is not None:
             given[name] = _coerced(known[name].type, value)
     own = {f.name for f in fields(Execution)}
@@ -251,8 +255,25 @@ def config_from(values: Mapping[str, Any]) -> tuple[Config, Execution]:
     )
 
 
+def _unknown_key(key: str, name: str, known: Collection[str]) -> ConfigError:
+    near = difflib.get_close_matches(name, known, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+    return ConfigError(key, "no such configuration key", advice=advice)
+
+
+def _caps_of(table: Mapping[str, Any]) -> Caps:
+    known = [cap.name for cap in fields(Caps)]
+    given = {key.replace("-", "_"): value for key, value in table.items()}
+    for name in given:
+        if name not in known:
+            raise _unknown_key(f"caps.{name}", name, known)
+    return Caps(**given)
+
+
 def _coerced(kind: Any, value: Any) -> Any:
-    """Bring TOML's lists and single words to the tuples the records hold; judge nothing."""
+    """Bring TOML's lists, single words and tables to what the records hold; judge no value."""
+    if kind is Caps and isinstance(value, Mapping):
+        return _caps_of(value)
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return (value,) if isinstance(value, str) else value
     if isinstance(value, list):

@@ -2,7 +2,8 @@
 
 What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
 the plan was made: its shard goes without it, and it joins the quarantine, written last. The
-accounting is checked before anything is published: frames in = kept + set aside + repeated.
+accounting is checked before anything is published: frames in = kept + set aside + repeated, and
+objects in = kept + hidden in kept frames + set aside + in repeated frames.
 """
 
 from collections import defaultdict
@@ -44,7 +45,7 @@ class Built:
         samples: rows in all splits.
         kept: for each frame of the index, whether it is one of them.
         issues: found while images were read.
-        accounting: frames in, kept, set aside, counted once.
+        accounting: frames in, kept, set aside, counted once; objects likewise.
     """
 
     files: tuple[FileDigest, ...]
@@ -256,19 +257,30 @@ def _split_document(
 def _account(
     intake: Intake, kept: NDArray[np.bool_], results: Sequence[ShardResult]
 ) -> dict[str, int]:
-    """Check that no frame was lost without a word.
+    """Check that no frame and no object was lost without a word.
+
+    Of frames, what is kept is counted twice, in the plan and in the files; of objects in the files.
 
     Raises:
         RunError: the numbers do not close.
     """
-    written = sum(result.rows for result in results)
-    frames_in = intake.frames_read
-    accounting = {
-        "frames_in": frames_in,
-        "kept": int(kept.sum()),
-        "quarantined": int((~kept).sum()),
-        "excluded_duplicates": intake.index.duplicates,
+    index = intake.index
+    good, aside = index.where(kept), index.where(~kept)
+    frames = {
+        "kept": len(good), "quarantined": len(aside), "excluded_duplicates": index.duplicates,
+    }  # fmt: skip
+    objects = {
+        "objects_kept": sum(result.objects for result in results),
+        "objects_hidden": int(pc.sum(good.table["objects_hidden"]).as_py() or 0),
+        "objects_quarantined": aside.objects,
+        "objects_excluded_duplicates": index.duplicate_objects,
     }
-    if frames_in != sum(accounting.values()) - frames_in or written != accounting["kept"]:
+    accounting = {
+        "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
+    }  # fmt: skip
+    written = sum(result.rows for result in results)
+    if intake.frames_read != sum(frames.values()) or written != frames["kept"]:
         raise RunError("accounting", f"frames were lost: {accounting}, {written} rows written")
+    if intake.objects_read != sum(objects.values()):
+        raise RunError("accounting", f"objects were lost: {accounting}")
     return accounting

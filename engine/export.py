@@ -8,10 +8,12 @@ images, which is why it looks at each record's index. Where the file says "video
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from engine.caps import Caps
 from engine.errors import ExportError
 from engine.frame_json import RawFrame, peek, read_frame
 from engine.json_ranges import Cutter, parse_json
@@ -36,6 +38,8 @@ _METADATA = "metadata.json"
 
 # A range is closed early when its JSON gets this long: frames of hundreds of objects are rare.
 _RANGE_BYTES = 32 * 2**20
+
+_DEFAULT_CAPS = Caps()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,12 @@ class CutExport:
     image_bytes: int
 
 
-def read_metadata(members: Members) -> Mapping[str, Any]:
+def read_metadata(members: Members, *, caps: Caps = _DEFAULT_CAPS) -> Mapping[str, Any]:
     """Read `metadata.json`; empty if the export has none.
+
+    Args:
+        members: the export's files.
+        caps: limits; it is held in memory whole, like the head of the annotations.
 
     Raises:
         ExportError: it is there and is no JSON object.
@@ -72,7 +80,7 @@ def read_metadata(members: Members) -> Mapping[str, Any]:
     if member is None:
         return {}
     where = f"{members.location}: {_METADATA}"
-    document = parse_json(read_member(members.location, member), where)
+    document = parse_json(read_member(members.location, member, cap=caps.max_head_bytes), where)
     if not isinstance(document, Mapping):
         raise ExportError(where, "is not a JSON object")
     return document
@@ -141,6 +149,7 @@ def cut_export(
     image_source: str,
     staging: str,
     frames_per_range: int,
+    caps: Caps = _DEFAULT_CAPS,
 ) -> CutExport:
     """Cut an export's frame records into range files, each with its image's place.
 
@@ -150,14 +159,16 @@ def cut_export(
         image_source: where these images lie.
         staging: folder for the range files.
         frames_per_range: records a file.
+        caps: limits of the annotations.
 
     Raises:
         ExportError: `annotations.json` cannot be read.
     """
-    cut = _pass(members, images, image_source, staging, frames_per_range, by_position=False)
+    ranges = partial(_Ranges, staging, image_source, frames_per_range)
+    cut = _pass(members, images, ranges(), caps, by_position=False)
     unnamed = not any(i in images.by_index for i in cut.frame_indices)
     if unnamed and images.in_order and len(images.in_order) == len(cut.frame_indices):
-        cut = _pass(members, images, image_source, staging, frames_per_range, by_position=True)
+        cut = _pass(members, images, ranges(), caps, by_position=True)
     return cut
 
 
@@ -216,15 +227,13 @@ def locate_image(source: str, image: Member) -> dict[str, Any]:
 def _pass(
     members: Members,
     images: ImageIndex,
-    image_source: str,
-    staging: str,
-    frames_per_range: int,
+    ranges: _Ranges,
+    caps: Caps,
     *,
     by_position: bool,
 ) -> CutExport:
     where = f"{members.location}: {_ANNOTATIONS}"
-    cutter = Cutter(where=where)
-    ranges = _Ranges(staging, image_source, frames_per_range)
+    cutter = Cutter(where=where, caps=caps)
     indices: list[int] = []
     sampleable: list[int] = []
     without_image: list[int] = []

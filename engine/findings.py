@@ -176,6 +176,40 @@ CODES: dict[str, FindingCode] = {
         "images ({percent}) ask to be turned when they are shown (Exif orientation)",
         "Write the frames upright, without an orientation tag. " + _SET_ASIDE,
     ),
+    # How the known exporter writes a frame that it could not read. A warning, because a scene may
+    # really fade to black.
+    "image_black": _warning(
+        "frame",
+        "image ({percent}) is all black",
+        "images ({percent}) are all black",
+        "The exporter writes a frame so that it could not read: export the video again, or give "
+        "these frames with --frames.",
+    ),
+    # Pillow's convert("RGB"), which every trainer calls, clips such pixels: nearly all turn white.
+    "image_bit_depth": _error(
+        "frame",
+        "image ({percent}) has grey values of more than 8 bits, which readers clip to white",
+        "images ({percent}) have grey values of more than 8 bits, which readers clip to white",
+        "Write the frames with 8 bits a channel. " + _SET_ASIDE,
+    ),
+    "image_mode": _warning(
+        "frame",
+        "image ({percent}) is in CMYK, whose colours every reader brings to RGB in its own way",
+        "images ({percent}) are in CMYK, whose colours every reader brings to RGB in its own way",
+        "Write the frames in RGB.",
+    ),
+    "image_animated": _warning(
+        "frame",
+        "image ({percent}) holds several pictures, of which readers see the first",
+        "images ({percent}) hold several pictures, of which readers see the first",
+        "Write one picture a file; look at a few of these to see that the masks fit the first one.",
+    ),
+    "image_extension_mismatch": _warning(
+        "frame",
+        "image ({percent}) is of another format than its name says",
+        "images ({percent}) are of another format than their names say",
+        "Readers go by the content, so nothing is lost; rename the files if other tools need them.",
+    ),
     "image_size_mismatch": _error(
         "frame",
         "image ({percent}) does not have the size of its video",

@@ -6,12 +6,15 @@ frame hands them out and takes the outcomes back.
 """
 
 import hashlib
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from engine import images
+from engine import black, images
+from engine.dialect import PALETTE
 from engine.findings import CODES, Severity
 from engine.frame_json import RawFrame, peek, read_frame
 from engine.mask_check import CheckedMask, MaskToCheck
@@ -22,6 +25,11 @@ __all__ = ["FrameCheck", "image_member", "image_problem"]
 
 # Most JPEG and PNG headers end well before this; a longer one costs a second read.
 _HEAD_BYTES = 4096
+
+_FORMAT_OF = {
+    ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".gif": "gif",
+    ".tif": "tiff", ".tiff": "tiff",
+}  # fmt: skip
 
 _Problem = tuple[str, str]
 
@@ -141,14 +149,16 @@ class FrameCheck:
         if isinstance(seen, tuple):
             self._find(*seen)
             return
-        if seen.orientation != 1:
-            self._find("image_orientation", f"Exif orientation {seen.orientation}, expected 1")
-        size = (seen.height, seen.width)
+        for code, message in _remarks(seen.info, self._record["image_name"]):
+            self._find(code, message)
+        if seen.black:
+            self._find("image_black", "no pixel shows anything but black and painted masks")
+        size = (seen.info.height, seen.info.width)
         if self._video_size not in (None, size):
             height, width = self._video_size or size
             self._find(
                 "image_size_mismatch",
-                f"the image is {seen.width}x{seen.height}, expected {width}x{height} as the video",
+                f"the image is {size[1]}x{size[0]}, expected {width}x{height} as the video",
             )
         self._size = size
 
@@ -214,7 +224,15 @@ _LOCATOR = frozenset(
 )
 
 
-def _look(record: Mapping[str, Any], check_images: str) -> images.ImageInfo | _Problem:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What was seen of an image: its header, and whether it is black."""
+
+    info: images.ImageInfo
+    black: bool
+
+
+def _look(record: Mapping[str, Any], check_images: str) -> _Seen | _Problem:
     """Read as much of an image as is asked for, and say its size or what is wrong with it."""
     source, member = record["image_source"], image_member(record)
     if not member.size:
@@ -228,10 +246,44 @@ def _look(record: Mapping[str, Any], check_images: str) -> images.ImageInfo | _P
         else:
             data = read_head(source, member, _HEAD_BYTES)
         info = images.read_header(data)
-        if info is None and len(data) < member.size:
-            info = images.read_header(read_member(source, member))
+        unsure = info is None or (isinstance(info, images.ImageInfo) and _wants_all(info, member))
+        if unsure and len(data) < member.size:
+            data = read_member(source, member)
+            info = images.read_header(data)
     except MemberError as error:
         return "image_unreadable", error.complaint
     if info is None:
         return "image_truncated", f"the file ends within its header, after {member.size} bytes"
-    return ("image_unreadable", info) if isinstance(info, str) else info
+    if isinstance(info, str):
+        return "image_unreadable", info
+    return _Seen(info=info, black=_wants_all(info, member) and _is_black(data, info))
+
+
+def _wants_all(info: images.ImageInfo, member: Member) -> bool:
+    """Say whether the header is not enough: to see more pictures, or whether all is black."""
+    if info.format not in ("png", "jpeg"):
+        return True
+    return black.may_be_black(member.size, info.width, info.height)
+
+
+def _is_black(data: bytes, info: images.ImageInfo) -> bool:
+    # A JPEG's blocks are enough: decoding only their means is several times faster.
+    side = max(info.width, info.height) // 8 if info.format == "jpeg" else None
+    pixels = images.decode_rgb(data, max_side=side or None)
+    return pixels is not None and black.is_black(pixels, PALETTE)
+
+
+def _remarks(info: images.ImageInfo, name: str) -> Iterator[_Problem]:
+    """Yield what readers make of a whole image that is not what it seems."""
+    if info.orientation != 1:
+        yield "image_orientation", f"Exif orientation {info.orientation}, expected 1"
+    suffix = posixpath.splitext(name)[1].lower()
+    if _FORMAT_OF.get(suffix, info.format) != info.format:
+        yield "image_extension_mismatch", f"{posixpath.basename(name)} is a {info.format.upper()}"
+    mode = info.mode or ""
+    if mode.startswith("I") or mode == "F":
+        yield "image_bit_depth", f"its pixels are {mode}; converted to RGB they are clipped to 255"
+    elif mode == "CMYK":
+        yield "image_mode", "its pixels are CMYK, expected RGB or grey"
+    if info.animated:
+        yield "image_animated", "it holds several pictures, of which readers see the first"

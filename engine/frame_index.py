@@ -6,7 +6,7 @@ inputs nor the order in which tasks finished leaves a trace.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -40,20 +40,25 @@ class FrameIndex:
         files: the row files.
         table: narrow columns of `FRAME_SCHEMA`, with `file` (place in `files`) and `row` (in it).
         duplicates: how many rows were left out because an equal one is there.
+        duplicate_objects: object records declared in them.
     """
 
     files: tuple[str, ...]
     table: pa.Table
     duplicates: int = 0
+    duplicate_objects: int = 0
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @property
+    def objects(self) -> int:
+        """Object records declared in these frames, hidden and unreadable ones too."""
+        return int(pc.sum(self.table["objects_declared"]).as_py() or 0)
+
     def where(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> "FrameIndex":
         """Give the frames for which `keep` is true."""
-        return FrameIndex(
-            files=self.files, table=self.table.filter(pa.array(keep)), duplicates=self.duplicates
-        )
+        return replace(self, table=self.table.filter(pa.array(keep)))
 
 
 def gather(files: Sequence[str]) -> FrameIndex:
@@ -101,8 +106,8 @@ def merge_repeated(index: FrameIndex) -> tuple[FrameIndex, list[Issue]]:
                 + ("the same" if same else "other") + " annotations",
             )
         )  # fmt: skip
-    kept = index.table.filter(pa.array(keep))
-    return FrameIndex(files=index.files, table=kept, duplicates=int((~keep).sum())), issues
+    kept, again = index.where(keep), index.where(~keep)
+    return replace(kept, duplicates=len(again), duplicate_objects=again.objects), issues
 
 
 def split_input(index: FrameIndex) -> SplitInput:

@@ -36,6 +36,8 @@ _JPEG = b"\xff\xd8\xff"
 _OTHERS = (b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # No others: Pillow also opens PostScript, by running Ghostscript on it.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Metadata in which Pillow, and so `datasets`, finds an orientation that the header may not show.
+_TURNING = (b"tiff:Orientation", b"XML:com.adobe.xmp", b"Raw profile type", b"eXIf")
 _UNREADABLE, _TRUNCATED = "image_unreadable", "image_truncated"
 # Pillow's own limit against decompression bombs, 3 bytes a pixel of it being 512 MiB.
 _MAX_PIXELS = 512 * 2**20 // 3
@@ -58,6 +60,8 @@ class ImageInfo:
         height: in pixels as stored.
         orientation: the Exif tag, 1 to 8; 1 where there is none or it is out of range. In a PNG,
             only if it stands before the pixels.
+        animated: it holds more pictures than the first, which is all that readers look at; of a
+            GIF, a WebP or a TIFF only if `head` was the whole file.
         mode: Pillow's name for the kind of pixels as far as the header tells ("1", "L", "LA", "P",
             "RGB", "RGBA", "CMYK", "I;16"); None for a number of channels without a name.
     """
@@ -67,6 +71,7 @@ class ImageInfo:
     height: int
     orientation: int
     mode: str | None
+    animated: bool = False
 
 
 def read_header(head: bytes) -> ImageInfo | str | None:
@@ -96,17 +101,17 @@ def check_structure(data: bytes) -> tuple[str, str] | None:
             tools put some there, and every decoder stops before them.
 
     Returns:
-        None if it is whole; else ("image_unreadable" or "image_truncated", a sentence).
+        None if it is whole; else ("image_unreadable", "image_truncated" or, where its metadata asks
+        for a turn that the header does not show, "image_orientation"; a sentence).
     """
     if not data:
         return _UNREADABLE, "the file is empty (0 bytes)"
     info = read_header(data)
     if isinstance(info, str):
         return _UNREADABLE, info
-    if data.startswith(_PNG):
-        return _check_png(data)
-    if data.startswith(_JPEG):
-        return _check_jpeg(data)
+    if data.startswith((_PNG, _JPEG)):
+        problem = _check_png(data) if data.startswith(_PNG) else _check_jpeg(data)
+        return problem or _check_orientation(data, info)
     if info is None:
         return _TRUNCATED, f"the file ends inside the image's header ({len(data)} bytes)"
     return _check_pixels(data)
@@ -136,10 +141,28 @@ def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.ui
     return None if isinstance(decoded, tuple) else decoded
 
 
+def _check_orientation(data: bytes, info: ImageInfo | None) -> tuple[str, str] | None:
+    """Look for an orientation where only Pillow looks for it: in XMP, or behind a PNG's pixels."""
+    if info is None or info.orientation != 1 or not any(mark in data for mark in _TURNING):
+        return None
+    try:
+        with warnings.catch_warnings(action="ignore"), _open(data) as image:
+            image.load()
+            orientation = image.getexif().get(0x0112, 1)
+    except _pillow_errors():
+        return None
+    if orientation in range(2, 9):
+        return "image_orientation", f"orientation {orientation} in its metadata, expected 1"
+    return None
+
+
 def _sized(info: ImageInfo | str | None) -> ImageInfo | str | None:
-    if isinstance(info, ImageInfo) and not (info.width and info.height):
-        return f"the header declares {info.width} x {info.height} pixels"
-    return info
+    if not isinstance(info, ImageInfo):
+        return info
+    declared = f"the header declares {info.width} x {info.height} pixels"
+    if info.width * info.height > _MAX_PIXELS:
+        return f"{declared}, more than {_MAX_PIXELS}: a decompression bomb"
+    return info if info.width and info.height else declared
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -158,6 +181,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _png_header(head: bytes) -> ImageInfo | str | None:
     orientation = 1
+    animated = False
     size: tuple[int, int, int, int] | None = None
     for kind, first, end in _png_chunks(head):
         if size is None:
@@ -168,14 +192,16 @@ def _png_header(head: bytes) -> ImageInfo | str | None:
             size = struct.unpack(">IIBB", head[first : first + 10])
         elif kind == b"eXIf":
             orientation = _orientation(head[first:end])
+        animated = animated or kind == b"acTL"
         if kind in (b"IDAT", b"IEND"):
             width, height, bits, color = size
             mode = _PNG_MODES.get(color)
             if color == 0 and bits in (1, 16):
                 mode = "1" if bits == 1 else "I;16"
             return ImageInfo(
-                format="png", width=width, height=height, orientation=orientation, mode=mode
-            )
+                format="png", width=width, height=height, orientation=orientation, mode=mode,
+                animated=animated,
+            )  # fmt: skip
         if end > len(head):
             return None
     return None
@@ -275,13 +301,17 @@ def _other_header(head: bytes) -> ImageInfo | str | None:
             orientation = image.getexif().get(0x0112, 1)
             width, height = image.size
             mode = image.mode
+            animated = _pictures(image) > 1
+    except _pillow_bombs() as error:
+        return " ".join(str(error).split())
     except _pillow_errors():
         known = any(head.startswith(mark[: len(head)]) for mark in _OTHERS)
         return None if known else "the file is no image of a known format"
     good = isinstance(orientation, int) and 1 <= orientation <= 8
     return ImageInfo(
-        format=name, width=width, height=height, orientation=orientation if good else 1, mode=mode
-    )
+        format=name, width=width, height=height, orientation=orientation if good else 1, mode=mode,
+        animated=animated,
+    )  # fmt: skip
 
 
 def _check_pixels(data: bytes) -> tuple[str, str] | None:
@@ -319,6 +349,20 @@ def _open(data: bytes) -> "Image.Image":
     from PIL import Image  # costs start-up time
 
     return Image.open(io.BytesIO(data), formats=_FORMATS)
+
+
+def _pictures(image: "Image.Image") -> int:
+    """How many pictures there are; 1 where the bytes end before that can be said."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _pillow_errors():
+        return 1
+
+
+def _pillow_bombs() -> type[Exception]:
+    from PIL import Image  # costs start-up time
+
+    return Image.DecompressionBombError
 
 
 def _pillow_errors() -> tuple[type[Exception], ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from engine import identity
+from engine.caps import Caps
 from engine.config import Config
 from engine.errors import UsageError
 from engine.frame_index import FrameIndex, gather, merge_repeated
@@ -37,12 +38,14 @@ class Intake:
         index: one row a frame; equal frames once.
         issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges.
         frames_read: rows before equal ones were counted once.
+        objects_read: object records declared in them.
     """
 
     exports: tuple[OpenedExport, ...]
     index: FrameIndex
     issues: pa.Table
     frames_read: int
+    objects_read: int
 
     def judge(self, config: Config) -> Verdict:
         """Sum everything up to findings and a status."""
@@ -86,13 +89,14 @@ def take_in(
     """
     exports = _open(sources, staging, config, work)
     tasks = [
-        _scan_task(export, place, number, staging, check_images)
+        _scan_task(export, place, number, staging, check_images=check_images, caps=config.caps)
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
     results = work.run(scan_range, tasks, stage="scan", while_starting=True)
     with work.timed("index"):
-        index, repeated = merge_repeated(gather([result.rows_path for result in results]))
+        everything = gather([result.rows_path for result in results])
+        index, repeated = merge_repeated(everything)
     tables = [read_table(result.issues_path) for result in results]
     own = [issue for export in exports for issue in export.issues]
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
@@ -101,6 +105,7 @@ def take_in(
         index=index,
         issues=issues,
         frames_read=sum(result.frames for result in results),
+        objects_read=everything.objects,
     )
 
 
@@ -134,12 +139,19 @@ def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
 
 
 def _scan_task(
-    export: OpenedExport, place: int, number: int, staging: str, check_images: str
+    export: OpenedExport,
+    place: int,
+    number: int,
+    staging: str,
+    *,
+    check_images: str,
+    caps: Caps,
 ) -> Task:
     key = f"scan-{place:05d}-{number:06d}"
     reading = MaskReading(
-        grid=export.grid, order=export.order, known_exporter=export.exporter_signature
-    )
+        grid=export.grid, order=export.order, known_exporter=export.exporter_signature,
+        max_grid_pixels=caps.max_grid_pixels,
+    )  # fmt: skip
     return Task(
         key=key,
         payload=ScanTask(

@@ -8,16 +8,16 @@ element is left to `parse_json`.
 """
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from engine.caps import Caps
 from engine.errors import ExportError
 from engine.json_structure import Positions, find_structure, key_text, top_level_keys
 
-__all__ = ["CutCaps", "Cutter", "parse_json"]
+__all__ = ["Cutter", "parse_json"]
 
 _BLANK = b" \t\r\n"
 _PIECE_BYTES = 4 * 2**20  # the working arrays take some four times as much
@@ -31,22 +31,7 @@ _KEY_AT_END = re.compile(rb'[{,][ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n
 _KEY_WINDOW = 512  # bytes looked at before a list for its key; ours are shorter, blanks included
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CutCaps:
-    """Limits that keep memory bounded on any input.
-
-    Args:
-        max_depth: brackets open at once. A frame record needs 6; orjson itself stops at 1024.
-        max_element_bytes: one frame record. 1,000 objects with masks of 30 KB are half of it.
-        max_head_bytes: everything but the records; `frame_indices` of a day of video are 25 MB.
-    """
-
-    max_depth: int = 64
-    max_element_bytes: int = 64 * 2**20
-    max_head_bytes: int = 256 * 2**20
-
-
-_DEFAULT_CAPS = CutCaps()
+_DEFAULT_CAPS = Caps()
 
 
 def parse_json(raw: bytes, where: str) -> object:
@@ -76,7 +61,7 @@ class Cutter:
     Args:
         where: the file, for the text of errors. Offsets in them are bytes from its start.
         array_keys: names the list may have, at the top level; the first one met is cut.
-        caps: limits.
+        caps: limits; depth, element and head are looked at.
     """
 
     def __init__(
@@ -84,7 +69,7 @@ class Cutter:
         *,
         where: str,
         array_keys: tuple[str, ...] = ("annotations", "frames", "masklet"),
-        caps: CutCaps = _DEFAULT_CAPS,
+        caps: Caps = _DEFAULT_CAPS,
     ) -> None:
         self.where = where
         self.array_keys = array_keys

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine import masks, rle_text
+from engine.caps import Caps
 from engine.frame_json import RawObject
 from engine.masks import Order
 from engine.rle_text import Parsed, Runs
@@ -25,8 +26,6 @@ __all__ = ["CheckedMask", "MaskReading", "MaskToCheck", "check_masks"]
 
 # Bounds the memory of one pass: 2,000 masks of 500 runs are 8 MB an array.
 _BATCH = 2000
-# 16384 x 16384. A video frame is far below it, and a dense mask of it still fits into memory.
-_GRID_PIXELS_MAX = 2**28
 
 _Size = tuple[int, int]
 
@@ -39,11 +38,13 @@ class MaskReading:
         grid: (height, width) of decimal runs without a size; None: the image's own.
         order: "row" or "column".
         known_exporter: an empty mask that declares area 0 and a zero box is a hidden object.
+        max_grid_pixels: of a grid or an image; a mask beyond it is refused.
     """
 
     grid: _Size | None
     order: Order
     known_exporter: bool
+    max_grid_pixels: int = Caps.max_grid_pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,8 +137,8 @@ def _grid_of(record: MaskToCheck, reading: MaskReading) -> _Size | str:
     grid = record.size
     if raw.size is None and raw.notation == "decimal" and reading.grid is not None:
         grid = reading.grid
-    if max(grid[0] * grid[1], record.size[0] * record.size[1]) > _GRID_PIXELS_MAX:
-        return f"{grid[0]}*{grid[1]} pixels, expected at most {_GRID_PIXELS_MAX}"
+    if max(grid[0] * grid[1], record.size[0] * record.size[1]) > reading.max_grid_pixels:
+        return f"{grid[0]}*{grid[1]} pixels, expected at most {reading.max_grid_pixels}"
     return grid
 
 

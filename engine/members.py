@@ -37,8 +37,8 @@ _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 # The local extra field is not the central one (zip64 sizes 20 bytes, times 28, alignment up to 64):
 # with this much slack nearly every member takes one read; a longer one costs a second.
 _EXTRA_SLACK = 128
-# Far above any frame (an 8K frame as raw 16-bit RGB is 200 MB), far below a worker's memory.
-_READ_CAP = 512 * 2**20
+# What one value of an Arrow column holds; what a run takes is bounded by `Caps`, at the listing.
+_READ_CAP = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

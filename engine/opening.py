@@ -15,17 +15,19 @@ import os
 import re
 import stat
 import struct
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from engine.byte_ranges import local_path, url_filesystem
+from engine.caps import Caps
 from engine.errors import ExportError
 from engine.members import Member, Members
 
-__all__ = ["Caps", "find_root", "open_images", "open_members"]
+__all__ = ["find_root", "open_images", "open_members"]
 
 _NEVER_PART_OF_IT = {"__macosx", "thumbs.db", "desktop.ini"}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -34,29 +36,6 @@ _METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 12: "bzip2", 14: "lzma", 
             95: "xz", 98: "ppmd", 99: "AES"}  # fmt: skip
 _BAD_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError,
                 EOFError)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Caps:
-    """Limits beyond which an export is refused before anything of it is read.
-
-    Args:
-        max_members: entries of the archive. A day of video at 30 fps has 2.6 million frames; the
-            directory of 5 million takes some 3 GB of memory while it is read.
-        max_json_bytes: content of a JSON file. 10,000 frames of three objects are at most 500 MB;
-            it is streamed, so this bounds time, not memory.
-        max_image_bytes: content of an image, which is held in memory whole. An 8K frame as raw
-            16-bit RGB is 200 MB.
-        max_ratio: content bytes per compressed byte. Deflate cannot do better than 1032 (RFC 1951:
-            258 bytes for 2 bits): more than that is a lie in the directory.
-        max_enclosing: folders around `annotations.json`.
-    """
-
-    max_members: int = 5_000_000
-    max_json_bytes: int = 4 * 2**30
-    max_image_bytes: int = 512 * 2**20
-    max_ratio: int = 1032
-    max_enclosing: int = 3
 
 
 _DEFAULT_CAPS = Caps()
@@ -75,8 +54,9 @@ def open_members(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:
 
     Raises:
         ExportError: nothing is there; it is no ZIP, cut off, encrypted, compressed in another way
-            than deflate; it holds two members of one name, a name that leads out of it, a symbolic
-            link, overlapping members; it exceeds a cap; no or more than one `annotations.json`.
+            than deflate; it holds two members of one name (or of names that differ only in case), a
+            name that leads out of it, a symbolic link, overlapping members; it exceeds a cap; no or
+            more than one `annotations.json`.
     """
     by_stored_name = _all_members(location, caps)
     root = find_root(by_stored_name, where=location, max_enclosing=caps.max_enclosing)
@@ -270,17 +250,18 @@ def _check(location: str, name: str, problem: str | None) -> None:
 
 
 def _name_problem(name: str) -> str | None:
-    if "\0" in name:
-        return "has a NUL in its name"
-    if "\\" in name:
-        return "has a backslash in its name"
-    if name.startswith("/") or _DRIVE.match(name):
-        return "has an absolute name"
-    if ".." in name.split("/"):
-        return "has a name that leads out of the export"
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        return "has a name that is not UTF-8"
-    return None
+    parts = name.split("/")
+    # A drive letter in the middle too: a part of the name may be used as a name by itself.
+    absolute = name.startswith("/") or any(_DRIVE.match(part) for part in parts)
+    problems = (
+        ("\0" in name, "has a NUL in its name"),
+        (any(c < " " or c == "\x7f" for c in name), "has a control character in its name"),
+        ("\\" in name, "has a backslash in its name"),
+        (absolute, "has an absolute name"),
+        (".." in parts, "has a name that leads out of the export"),
+        (any("\ud800" <= c <= "\udfff" for c in name), "has a name that is not UTF-8"),
+    )
+    return next((problem for found, problem in problems if found), None)
 
 
 def _size_problem(member: Member, caps: Caps) -> str | None:
@@ -306,12 +287,22 @@ def _ignored(name: str) -> bool:
 
 
 def _named(location: str, members: list[Member]) -> dict[str, Member]:
-    """The members by their stored names without `./`, each name once."""
+    """The members by their stored names without `./`, each name once.
+
+    JSON and images whose names differ only in case or Unicode form are refused too: macOS and
+    Windows would make one file of them, so the export and its extracted folder would not agree.
+    """
     by_name: dict[str, Member] = {}
+    folded: dict[str, str] = {}
     for member in members:
         name = "/".join(part for part in member.stored_name.split("/") if part not in ("", "."))
         if name in by_name:
             _check(location, name, "is there twice")
+        if name.lower().endswith((".json", *_IMAGE_SUFFIXES)):
+            same = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+            if same != name:
+                what = f"differs from {same!r} only in case or Unicode form"
+                _check(location, name, what)
         by_name[name] = member
     return by_name
 

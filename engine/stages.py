@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.conversations import VisibleObject, converse, messages
 from engine.frame_check import FrameCheck, image_member, image_problem
@@ -127,6 +128,7 @@ class ShardResult:
     Args:
         digest: of the file.
         rows: written.
+        objects: visible instances in them.
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
         issues: why.
         image_bytes: taken over.
@@ -134,6 +136,7 @@ class ShardResult:
 
     digest: FileDigest
     rows: int
+    objects: int
     left_out: tuple[int, ...]
     issues: tuple[Issue, ...]
     image_bytes: int
@@ -152,7 +155,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     schema = arrow_schema(QUARANTINE_COLUMNS if keep_all else COLUMNS)
     issues: list[Issue] = []
     left_out: list[int] = []
-    image_bytes = 0
+    image_bytes = objects = 0
     with (
         AtomicFile(task.path, name=task.name, durable=False) as sink,
         pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as stream,
@@ -166,10 +169,12 @@ def write_shard(task: ShardTask) -> ShardResult:
             pairs = [(image.data, image.name) for image in kept]
             if kept:
                 stream.write_batch(row_batch(schema, batch, pairs, texts))
+                objects += pc.sum(pc.list_value_length(batch["labels"])).as_py() or 0
             image_bytes += sum(len(image.data or b"") for image in kept)
     return ShardResult(
         digest=sink.digest(),
         rows=len(frames) - (0 if keep_all else len(left_out)),
+        objects=objects,
         left_out=() if keep_all else tuple(left_out),
         issues=tuple(issues),
         image_bytes=image_bytes,

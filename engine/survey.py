@@ -8,7 +8,7 @@ on the frames. The evidence is kept: the report and `inspect` show why.
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from engine import dialect, identity, images, masks, rle_text
+from engine.caps import Caps
 from engine.config import Config, Execution
 from engine.errors import ExportError
 from engine.export import (
@@ -42,6 +43,8 @@ _HASHED_FRAMES = 16
 # Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
 _FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
 
+_DEFAULT_CAPS = Caps()
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenTask:
@@ -55,6 +58,7 @@ class OpenTask:
         frames: place of clean frames to use instead of its own; None: its own.
         sources: number of exports of the run; clean frames directly in `frames` serve one only.
         video_id: name given by hand.
+        caps: limits beyond which the export is refused.
     """
 
     source: str
@@ -64,6 +68,7 @@ class OpenTask:
     frames: str | None
     sources: int
     video_id: str | None
+    caps: Caps = field(default_factory=Caps)
 
     @classmethod
     def of(
@@ -85,6 +90,7 @@ class OpenTask:
             frames=config.frames,
             sources=sources,
             video_id=names.get(source) or names.get(file_name(source)),
+            caps=config.caps,
         )
 
 
@@ -94,8 +100,8 @@ def open_export(task: OpenTask) -> OpenedExport:
     Raises:
         ExportError: it cannot be read.
     """
-    members = _with_crcs(open_members(task.source))
-    metadata = read_metadata(members)
+    members = _with_crcs(open_members(task.source, caps=task.caps))
+    metadata = read_metadata(members, caps=task.caps)
     own_images = ImageIndex.of(members.values())
     used_images, image_source = own_images, members.location
     if task.frames is not None:
@@ -106,6 +112,7 @@ def open_export(task: OpenTask) -> OpenedExport:
         image_source=image_source,
         staging=task.staging,
         frames_per_range=task.frames_per_range,
+        caps=task.caps,
     )
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
@@ -313,20 +320,20 @@ def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
                 place, f"holds no frames for {file_name(task.source)}",
                 expected=f"a folder {' or '.join(names)}",
             )  # fmt: skip
-    listed = _with_crcs(open_images(place))
+    listed = _with_crcs(open_images(place, caps=task.caps))
     index = ImageIndex.of(listed.values())
     if not index.in_order:
         raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
     return index, listed.location
 
 
-def digest_of(source: str) -> str:
+def digest_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> str:
     """Digest an export's content by its directory: names, sizes and CRCs of its members.
 
     Raises:
         ExportError: it cannot be read.
     """
-    return content_digest(_with_crcs(open_members(source)).values())
+    return content_digest(_with_crcs(open_members(source, caps=caps)).values())
 
 
 def _with_crcs(members: Members) -> Members:

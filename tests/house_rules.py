@@ -12,7 +12,7 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion byte_ranges contours english errors findings images json_structure"
+    0: "apportion black byte_ranges caps contours english errors findings images json_structure"
     " report_charts rle_text sample_files turn_plan version wording",
     1: "config frame_json json_ranges masks members placement sample_scene sample_spec"
     " sources storage tasks",

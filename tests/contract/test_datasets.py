@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from datasets import Image, List, Value
 from PIL import Image as Pillow
+from PIL.PngImagePlugin import PngInfo
 from pycocotools import mask as coco
 
 import engine
+from engine.images import check_structure, read_header
 from engine.sample_export import write_sample_export
 
 FEATURES = datasets.Features(
@@ -323,3 +325,45 @@ def test_an_export_of_one_frame_is_a_dataset(tmp_path):
     prepare([source], tmp_path / "out")
     loaded = datasets.load_from_disk(str(tmp_path / "out" / "hf"))
     assert {name: len(loaded[name]) for name in loaded} == {"train": 1}
+
+
+def turned(kind, where, orientation):
+    """A 40x24 image whose orientation is written in one of the places that readers look at."""
+    image = Pillow.fromarray(np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8))
+    exif, stream, chunks = Pillow.Exif(), io.BytesIO(), PngInfo()
+    exif[0x0112] = orientation
+    xmp = f'<rdf:Description tiff:Orientation="{orientation}"/>'
+    profile = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    if where == "xmp" and kind == "PNG":
+        chunks.add_itxt("XML:com.adobe.xmp", xmp)
+    elif where == "profile":
+        chunks.add_text("Raw profile type exif", f"\nexif\n{len(profile):8}\n{profile.hex()}\n")
+    options = {"exif": exif} if where in ("exif", "late") else {}
+    options |= {"pnginfo": chunks} if kind == "PNG" else {}
+    options |= {"xmp": xmp.encode()} if where == "xmp" and kind == "JPEG" else {}
+    image.save(stream, kind, **options)
+    data = stream.getvalue()
+    if where == "late":  # behind the pixels
+        start = data.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        data = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    return data
+
+
+PLACES = [("JPEG", "exif"), ("JPEG", "xmp"), ("PNG", "exif"), ("PNG", "late"), ("PNG", "xmp"),
+          ("PNG", "profile")]  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("kind", "where"), PLACES)
+def test_an_image_that_datasets_would_turn_is_never_let_through(kind, where, orientation):
+    """The rule: masks hold for pixels as stored, so what a reader turns is set aside."""
+    data = turned(kind, where, orientation)
+    seen = datasets.Image().decode_example({"bytes": data, "path": None})
+    with Pillow.open(io.BytesIO(data)) as stored:
+        same = np.array_equal(np.asarray(seen), np.asarray(stored))
+    assert same == (orientation == 1)
+    problem = check_structure(data)
+    found = read_header(data).orientation != 1 or problem is not None
+    assert found == (not same)
+    assert problem is None or problem[0] == "image_orientation"

@@ -101,6 +101,8 @@ def test_the_runs_are_worth_comparing(local):
     # mask and two images.
     assert summary["accounting"] == {
         "frames_in": 110, "kept": 91, "quarantined": 5, "excluded_duplicates": 14,
+        "objects_in": 265, "objects_kept": 214, "objects_hidden": 3, "objects_quarantined": 9,
+        "objects_excluded_duplicates": 39,
     }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.caps import Caps
 from engine.config import (
     SPLIT_NAMES,
     Config,
@@ -219,3 +220,30 @@ def test_a_file_that_is_not_there(tmp_path):
         read_config_file(str(tmp_path / "none.toml"))
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config_file(str(tmp_path))
+
+
+def test_caps_come_from_a_table(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text("[caps]\nmax_members = 7\nmax-depth = 9\n")
+    config, _ = config_from(read_config_file(str(path)))
+    assert config.caps == Caps(max_members=7, max_depth=9)
+    assert config.to_json()["caps"]["max_members"] == 7
+    assert json.loads(json.dumps(config.to_json())) == config.to_json()
+    assert Config(caps=Caps(max_depth=8)) != Config()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"max_member": 7}, r"caps\.max_member: no such configuration key; .* max_members\?"),
+        ({"size": 7}, r"caps\.size: no such configuration key; known: max_depth, max_el"),
+        ({"max_members": 0}, r"caps\.max_members: not a whole number in range: got 0"),
+        ({"max_members": 1.5}, r"caps\.max_members: .* got 1\.5"),
+        ({"max_members": True}, r"caps\.max_members: .* got True"),
+        ({"max_depth": 5000}, r"caps\.max_depth: .* got 5000, expected 1 to 1024"),
+        (7, "caps: of the wrong kind: got 7, expected a table of limits"),
+    ],
+)
+def test_caps_that_cannot_be_taken(table, message):
+    with pytest.raises(ConfigError, match=message):
+        config_from({"caps": table})

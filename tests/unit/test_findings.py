@@ -4,6 +4,7 @@ import io
 import json
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -124,8 +125,8 @@ DEFECTS = [
     ("label_variants", COCO | {"labels": ("traffic light", "Traffic  Light")}, None, None, 1, 2),
     ("class_imbalance", COCO | {"class_counts": {"person": 9, "dog": 1}, "frames": 9},
      None, None, 1, 2),
-    ("mask_order_unproven", COCO | {"notation": "text", "black_frames": range(6)},
-     None, None, 1, 1),
+    ("image_black", COCO | {"black_frames": [2]}, None, None, 1, 6),
+    ("image_black", REAL | {"black_frames": [2], "image_format": "jpg"}, None, None, 1, 6),
 ]  # fmt: skip
 
 # A defect that cannot be had without another.
@@ -137,6 +138,12 @@ PAIRS = [
         REAL | {"paint": True, "grid": 0, "notation": "size+list"},
         None,
         {"overlay_burned_in"},
+    ),
+    (
+        "mask_order_unproven",
+        COCO | {"notation": "text", "black_frames": range(6)},
+        None,
+        {"image_black"},
     ),
     ("frame_malformed", NO_IMAGE, set_index("12"), {"frames_not_exported"}),
     ("frame_malformed", NO_IMAGE, set_index(-12), {"frames_not_exported"}),
@@ -180,7 +187,7 @@ def test_a_defect_has_its_finding_and_no_other(tmp_path, case):
 def test_a_defect_that_comes_with_another(tmp_path, code, keywords, edit, beside):
     document = validate(tmp_path, keywords, edit)
     assert {finding["code"] for finding in document["findings"]} == {code} | beside
-    failed = CODES[code].severity is Severity.ERROR
+    failed = any(CODES[each].severity is Severity.ERROR for each in {code} | beside)
     assert document["status"] == ("FAILED" if failed else "PASSED_WITH_WARNINGS")
     count = next(f["count"] for f in document["findings"] if f["code"] == code)
     assert count == 1
@@ -208,10 +215,68 @@ def test_an_image_that_asks_to_be_turned(tmp_path, orientation):
     assert [finding["code"] for finding in document["findings"]] == expected
 
 
+def recoded(mode, kind, **options):
+    def change(image):
+        if mode == "I;16":
+            return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+        return image.convert(mode)
+
+    def encode(image):
+        stream = io.BytesIO()
+        change(image).save(stream, kind, **options)
+        return stream.getvalue()
+
+    return encode
+
+
+OTHER = Image.new("RGB", (96, 64), (40, 80, 20))
+# code -> what is made of the image of a frame, and under which name
+IMAGES = [
+    ("image_bit_depth", ".png", recoded("I;16", "PNG")),
+    ("image_bit_depth", ".tif", recoded("I", "TIFF")),
+    ("image_bit_depth", ".tif", recoded("F", "TIFF")),
+    ("image_mode", ".jpg", recoded("CMYK", "JPEG")),
+    ("image_mode", ".tif", recoded("CMYK", "TIFF")),
+    ("image_animated", ".png", recoded("RGB", "PNG", save_all=True, append_images=[OTHER])),
+    ("image_animated", ".gif", recoded("RGB", "GIF", save_all=True, append_images=[OTHER])),
+    ("image_animated", ".tiff", recoded("RGB", "TIFF", save_all=True, append_images=[OTHER])),
+    ("image_extension_mismatch", ".png", recoded("RGB", "JPEG")),
+    ("image_extension_mismatch", ".jpg", recoded("RGB", "WEBP")),
+    (None, ".png", recoded("RGBA", "PNG")),
+    (None, ".png", recoded("L", "PNG")),
+    (None, ".jpeg", recoded("L", "JPEG")),
+    (None, ".bmp", recoded("RGB", "BMP")),
+    (None, ".webp", recoded("RGB", "WEBP")),
+    (None, ".tif", recoded("RGB", "TIFF")),
+    (None, ".gif", recoded("P", "GIF")),
+]
+
+
+@pytest.mark.parametrize("check_images", ["header", "structure", "decode"])
+@pytest.mark.parametrize(("code", "suffix", "make"), IMAGES)
+def test_an_image_that_readers_do_not_see_as_it_is(tmp_path, code, suffix, make, check_images):
+    path, name = tmp_path / "export.zip", "images/frame_000012.png"
+    write_sample_export(path, **COCO)
+    with zipfile.ZipFile(path) as archive, Image.open(archive.open(name)) as image:
+        data = make(image)
+        members = {i.filename: archive.read(i) for i in archive.infolist() if i.filename != name}
+    with zipfile.ZipFile(path, "w") as archive:
+        for each, content in (members | {name.removesuffix(".png") + suffix: data}).items():
+            archive.writestr(each, content)
+    document = engine.validate([str(path)], None, Config(check_images=check_images), HERE)
+    assert [finding["code"] for finding in document["findings"]] == ([code] if code else [])
+
+
+def test_pillow_clips_what_has_more_than_8_bits():
+    """Why it is an error: of a middle grey, the reader's own conversion makes white."""
+    for pixels in (np.full((2, 2), 100 * 257, np.uint16), np.full((2, 2), 25_700, np.int32)):
+        assert np.asarray(Image.fromarray(pixels).convert("RGB")).min() == 255
+
+
 def test_every_code_is_produced_by_a_test():
     # `quarantined` is in test_preparation.py: only a dataset has it.
-    produced = {case[0] for case in (*DEFECTS, *PAIRS)} | {"quarantined", "image_orientation"}
-    assert produced == set(CODES)
+    produced = {case[0] for case in (*DEFECTS, *PAIRS, *IMAGES) if case[0]}
+    assert produced | {"quarantined", "image_orientation"} == set(CODES)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.caps import Caps
 from engine.errors import ExportError
-from engine.json_ranges import CutCaps, Cutter, parse_json
+from engine.json_ranges import Cutter, parse_json
 
 NASTY = st.text(st.sampled_from('"\\[]{},: \n\t\x00é中😀aou/') | st.characters(), max_size=12)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | NASTY
@@ -184,7 +185,7 @@ def test_other_encodings_are_named(encoding):
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_caps(size):
-    caps = CutCaps(max_depth=5, max_element_bytes=20, max_head_bytes=60)
+    caps = Caps(max_depth=5, max_element_bytes=20, max_head_bytes=60)
     good = {"annotations": [[[["x"]]], "a" * 18, [1234567890, 12345]], "a": "b" * 20}
     assert len(cut(json.dumps(good).encode(), (size,), caps=caps)[0]) == 3
     for bad, message in [

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.caps import Caps
 from engine.errors import ExportError
 from engine.members import (
     Member,
@@ -25,7 +26,7 @@ from engine.members import (
     read_member,
     with_crc,
 )
-from engine.opening import Caps, find_root, open_images, open_members
+from engine.opening import find_root, open_images, open_members
 from engine.sources import find_exports
 
 RNG = random.Random(3)

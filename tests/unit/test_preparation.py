@@ -304,6 +304,8 @@ def test_standard_sets_frames_aside_with_their_reasons(folder, bad):
     assert codes(report["sources"]) == set(REASONS.values())
     assert summary["accounting"] == {
         "frames_in": 16, "kept": 11, "quarantined": 5, "excluded_duplicates": 0,
+        "objects_in": 30, "objects_kept": 22, "objects_hidden": 0,
+        "objects_quarantined": 8, "objects_excluded_duplicates": 0,
     }  # fmt: skip
     kept, aside = load(out / "hf"), load(out / "quarantine")
     video_id = summary["inputs"][0]["video_id"]
@@ -381,6 +383,19 @@ def test_a_frame_lost_on_the_way_is_no_dataset(folder, monkeypatch):
     assert not (folder / "lost").exists()
 
 
+def test_an_object_lost_on_the_way_is_no_dataset(folder, monkeypatch):
+    truth = write_sample_export(folder / "lost-object.zip", **CLEAN)
+
+    def forget(task):
+        result = write_shard(task)
+        return dataclasses.replace(result, objects=result.objects - 1)
+
+    monkeypatch.setattr("engine.dataset_build.write_shard", forget)
+    with pytest.raises(RunError, match="objects were lost"):
+        prepare([truth.path], folder / "lost-object")
+    assert not (folder / "lost-object").exists()
+
+
 # One video in several exports, several videos of one name.
 
 
@@ -391,6 +406,8 @@ def test_the_same_export_twice_is_counted_once(folder):
     assert summary["status"] == "PASSED_WITH_WARNINGS"
     assert summary["accounting"] == {
         "frames_in": 12, "kept": 6, "quarantined": 0, "excluded_duplicates": 6,
+        "objects_in": 24, "objects_kept": 12, "objects_hidden": 0, "objects_quarantined": 0,
+        "objects_excluded_duplicates": 12,
     }  # fmt: skip
     report = json.loads((folder / "both/report/validation.json").read_text())
     assert codes(report) == {"frame_duplicate"}
@@ -411,6 +428,8 @@ def test_other_annotations_of_one_frame_are_a_conflict(folder):
     summary = prepare([first.path, second], folder / "conflict", validation="standard")
     assert summary["accounting"] == {
         "frames_in": 12, "kept": 5, "quarantined": 2, "excluded_duplicates": 5,
+        "objects_in": 24, "objects_kept": 10, "objects_hidden": 0, "objects_quarantined": 4,
+        "objects_excluded_duplicates": 10,
     }  # fmt: skip
     aside = datasets.load_from_disk(str(folder / "conflict/quarantine"))
     assert sorted(labels[0] for labels in aside["labels"]) == ["cat", "person"]
