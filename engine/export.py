@@ -107,14 +107,14 @@ def read_video(head: Mapping[str, Any], metadata: Mapping[str, Any], where: str)
     Raises:
         ExportError: a declared size is no size.
     """
-    places = [d["video"] for d in (head, metadata) if isinstance(d.get("video"), Mapping)]
 
-    def declared(*names: str) -> object:
+    def declared(*names: str, among: str = "video") -> object:
+        places = [d[among] for d in (head, metadata) if isinstance(d.get(among), Mapping)]
         found = (place[n] for place in places for n in names if place.get(n) is not None)
         return next(found, None)
 
-    def number(*names: str) -> float | None:
-        value = declared(*names)
+    def number(*names: str, among: str = "video") -> float | None:
+        value = declared(*names, among=among)
         good = isinstance(value, int | float) and not isinstance(value, bool)
         return float(value) if good and 0 <= float(value) < 2**53 else None  # type: ignore[arg-type]
 
@@ -139,6 +139,7 @@ def read_video(head: Mapping[str, Any], metadata: Mapping[str, Any], where: str)
         fps_declared=number("source_fps", "fps"),
         total_frames_declared=None if total is None else int(total),
         duration_sec_declared=number("duration_sec"),
+        target_fps_declared=number("target_fps", among="export_config"),
     )
 
 

@@ -138,6 +138,52 @@ CODES: dict[str, FindingCode] = {
         "frames ({percent}) are listed in frame_indices and were not exported",
         "The exporter could not process these frames; export the video again if they matter.",
     ),
+    "area_jump": _warning(
+        "object",
+        "mask ({percent}) changes its area at once, against the rest of its track",
+        "masks ({percent}) change their area at once, against the rest of their track",
+        "Look at these frames beside the ones before: the mask may have spilled over, or lost a "
+        "part of the object.",
+    ),
+    "centroid_jump": _warning(
+        "object",
+        "mask ({percent}) changes its place at once, against the rest of its track",
+        "masks ({percent}) change their place at once, against the rest of their track",
+        "Look at these frames beside the ones before: the mask may have gone over to another "
+        "object.",
+    ),
+    "object_flicker": _warning(
+        "object",
+        "object ({percent}) is missing between frames that have it at the same place",
+        "objects ({percent}) are missing between frames that have them at the same place",
+        "Add the object where it can be seen: a text of such a frame leaves out what is in the "
+        "picture.",
+    ),
+    "label_change": _warning(
+        "object",
+        "object ({percent}) changes its label within its track",
+        "objects ({percent}) change their label within their track",
+        "Correct the label, or give another object an object_id of its own.",
+    ),
+    "mask_frozen": _warning(
+        "object",
+        "mask ({percent}) stays the same for several frames while its object moves",
+        "masks ({percent}) stay the same for several frames while their object moves",
+        "Look at these frames: the tracker may have stopped, and the masks lie beside the object.",
+    ),
+    "timestamp_mismatch": _warning(
+        "frame",
+        "frame ({percent}) has a timestamp that does not fit its frame_index",
+        "frames ({percent}) have timestamps that do not fit their frame_index",
+        "Check timestamp_sec and source_fps; a temporal split goes by frame_index, in any case.",
+    ),
+    "image_repeated": _warning(
+        "frame",
+        "frame ({percent}) has the same image as the frame before",
+        "frames ({percent}) have the same image as the frame before",
+        "The video stands still there, or the export wrote an image twice; leave such frames out "
+        "if their masks differ.",
+    ),
     "object_hidden": _warning(
         "object",
         "object ({percent}) is hidden in its frame",

@@ -202,9 +202,13 @@ class FrameCheck:
             "labels": [item.label for item, _ in visible],
             "object_ids": [item.object_id for item, _ in visible],
             "areas": [mask.area for _, mask in visible],
+            "centroids": [mask.centroid for _, mask in visible],
             "confidences": [item.confidence for item, _ in visible],
             "objects_declared": len(objects),
             "objects_hidden": hidden,
+            "hidden_object_ids": [
+                objects[place].object_id for place, mask in self._masks.items() if mask.hidden
+            ],
             "errors": sum(CODES[i.code].severity is Severity.ERROR for i in self.issues),
         }
         row["annotation_digest"] = self._digest(row)

@@ -17,13 +17,14 @@ from engine.errors import UsageError
 from engine.frame_index import FrameIndex, gather, merge_repeated
 from engine.mask_check import MaskReading
 from engine.quality import Verdict, judge
-from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, issue_table
+from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
 from engine.stages import ScanTask, scan_range
 from engine.storage import join
 from engine.survey import OpenTask, image_hashes, open_export
 from engine.tables import read_table
 from engine.tasks import Task
+from engine.track_check import TrackTask, check_video
 from engine.work import Work
 
 __all__ = ["Intake", "find_sources", "take_in"]
@@ -36,7 +37,7 @@ class Intake:
     Args:
         exports: in an order that depends on their content alone.
         index: one row a frame; equal frames once.
-        issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges.
+        issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges, then of videos.
         frames_read: rows before equal ones were counted once.
         objects_read: object records declared in them.
     """
@@ -97,7 +98,8 @@ def take_in(
     with work.timed("index"):
         everything = gather([result.rows_path for result in results])
         index, repeated = merge_repeated(everything)
-    tables = [read_table(result.issues_path) for result in results]
+    tracks = work.run(check_video, _track_tasks(exports, tasks, staging), stage="track")
+    tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
     return Intake(
@@ -136,6 +138,32 @@ def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
         [(e.video_id, e.content_digest, hashes[place]) for place, e in enumerate(exports)]
     )
     return [replace(e, video_id=name) for e, name in zip(exports, names, strict=True)]
+
+
+def _track_tasks(
+    exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str
+) -> list[Task]:
+    """One task a video, for a track goes on over the borders of ranges and of exports."""
+    files: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    videos: defaultdict[str, list[Video]] = defaultdict(list)
+    for scan in scans:
+        files[scan.payload.video_id].append((scan.payload.rows_path, scan.payload.source))
+    for export in exports:
+        videos[export.video_id].append(export.video)
+    return [
+        Task(
+            key=f"track-{number:06d}",
+            payload=TrackTask(
+                files=tuple(of_video),
+                rate=next((v.fps_declared for v in videos[video_id] if v.fps_declared), None),
+                export_rate=next(
+                    (v.target_fps_declared for v in videos[video_id] if v.target_fps_declared), None
+                ),
+                issues_path=join(staging, "issues", f"track-{number:06d}.parquet"),
+            ),
+        )
+        for number, (video_id, of_video) in enumerate(sorted(files.items()))
+    ]  # fmt: skip
 
 
 def _scan_task(

@@ -18,6 +18,7 @@ import numpy as np
 
 from engine import masks, rle_text
 from engine.caps import Caps
+from engine.centroids import centroids
 from engine.frame_json import RawObject
 from engine.masks import Order
 from engine.rle_text import Parsed, Runs
@@ -68,6 +69,7 @@ class CheckedMask:
         counts: COCO compressed counts in image pixels; None if an error was found.
         box: tight box x, y, width, height in image pixels.
         area: foreground pixels of the image.
+        centroid: x, y of their mean place, in px; None for a mask without foreground.
         hidden: the exporter's way of writing an object that is not visible in the frame.
         problems: (finding code, what is wrong).
     """
@@ -75,6 +77,7 @@ class CheckedMask:
     counts: str | None
     box: tuple[int, int, int, int]
     area: int
+    centroid: tuple[float, float] | None
     hidden: bool
     problems: tuple[tuple[str, str], ...]
 
@@ -157,7 +160,10 @@ def _parse(notation: str, counts: list[object]) -> Parsed:
 
 
 def _bad(code: str, message: str) -> CheckedMask:
-    return CheckedMask(counts=None, box=_NOTHING, area=0, hidden=False, problems=((code, message),))
+    return CheckedMask(
+        counts=None, box=_NOTHING, area=0, centroid=None, hidden=False,
+        problems=((code, message),),
+    )  # fmt: skip
 
 
 def _measure(
@@ -177,6 +183,7 @@ def _measure(
     areas = masks.areas(columns)
     boxes = masks.boxes(columns, size, order="column")
     texts = masks.compress(columns)
+    places = centroids(columns, size[0])
     outcomes = []
     for k, raw in enumerate(raws):
         box = (int(boxes[k, 0]), int(boxes[k, 1]), int(boxes[k, 2]), int(boxes[k, 3]))
@@ -188,7 +195,8 @@ def _measure(
         wrong = any(code == "mask_area_mismatch" for code, _ in problems)
         outcomes.append(
             CheckedMask(
-                counts=None if wrong else texts[k], box=box, area=int(areas[k]), hidden=False,
+                counts=None if wrong else texts[k], box=box, area=int(areas[k]),
+                centroid=(float(places[k, 0]), float(places[k, 1])), hidden=False,
                 problems=problems,
             )
         )  # fmt: skip
@@ -199,7 +207,7 @@ def _empty(raw: RawObject, grid_area: int, grid: _Size, reading: MaskReading) ->
     declared_hidden = raw.area == 0 and raw.bbox == (0.0, 0.0, 0.0, 0.0)
     if grid_area == 0 and declared_hidden and reading.known_exporter and raw.notation == "decimal":
         return CheckedMask(
-            counts=None, box=_NOTHING, area=0, hidden=True,
+            counts=None, box=_NOTHING, area=0, centroid=None, hidden=True,
             problems=(("object_hidden", "the exporter declares it hidden: empty mask, area 0"),),
         )  # fmt: skip
     if grid_area:

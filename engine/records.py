@@ -35,6 +35,7 @@ class Video:
         fps_declared: frames a second; the real exporter always writes 30.
         total_frames_declared: frames of the video, not of the export.
         duration_sec_declared: seconds.
+        target_fps_declared: frames a second of the export, which may hold every n-th frame.
     """
 
     filename: str | None
@@ -43,6 +44,7 @@ class Video:
     fps_declared: float | None
     total_frames_declared: int | None
     duration_sec_declared: float | None
+    target_fps_declared: float | None = None
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -163,9 +165,11 @@ FRAME_SCHEMA = pa.schema(
         pa.field("labels", pa.list_(pa.string())),
         pa.field("object_ids", pa.list_(pa.int64())),
         pa.field("areas", pa.list_(pa.int64())),
+        pa.field("centroids", pa.list_(pa.list_(pa.float64()))),  # x, y of pixel centres, in px
         pa.field("confidences", pa.list_(pa.float64())),
         pa.field("objects_declared", pa.int32()),  # object records of the frame, hidden ones too
         pa.field("objects_hidden", pa.int32()),
+        pa.field("hidden_object_ids", pa.list_(pa.int64())),
         pa.field("errors", pa.int32()),  # error findings of the frame and its objects
         pa.field("annotation_digest", pa.string()),
         *_IMAGE_LOCATOR,

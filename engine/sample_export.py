@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.sample_files import SampleMember, macos_clutter, write_folder, write_zip
+from engine.sample_masks import Drawn, mask_record, moved, resized
 from engine.sample_scene import Scene, encode_picture, jpeg_quality_for, paint_masks
 from engine.sample_spec import (
     FrameTruth,
@@ -34,8 +35,6 @@ from engine.sample_spec import (
 )
 
 __all__ = ["demo_exports", "write_sample_export"]
-
-_BoolArray = NDArray[np.bool_]
 
 _SOURCE_FPS = 30.0
 _REAL_EXPORTER = "SAM2 Demo Export Tool"
@@ -105,47 +104,6 @@ def demo_exports(folder: str | Path) -> list[Path]:
     ]
 
 
-class _Drawn:
-    """One object at one moment; each part of it is computed when first asked for."""
-
-    def __init__(self, cells: _BoolArray, spec: SampleSpec) -> None:
-        self._cells = cells
-        self._spec = spec
-
-    @functools.cached_property
-    def mask(self) -> _BoolArray:
-        """At image size: the exporter's rule, nearest cell by floor(y * rows / height)."""
-        rows, columns = self._cells.shape
-        y = np.arange(self._spec.height) * rows // self._spec.height
-        x = np.arange(self._spec.width) * columns // self._spec.width
-        mask: _BoolArray = self._cells[y[:, None], x[None, :]]
-        return mask
-
-    @functools.cached_property
-    def bbox(self) -> tuple[int, int, int, int]:
-        return _box(self.mask)
-
-    @functools.cached_property
-    def area(self) -> int:
-        return int(self.mask.sum())
-
-    @functools.cached_property
-    def runs(self) -> list[int]:
-        """Run lengths of the cells as written, background first."""
-        flat = self._cells.ravel(order="C" if self._spec.by_row else "F")
-        ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
-        runs: list[int] = np.diff(ends, prepend=0).tolist()
-        return [0, *runs] if flat[0] else runs
-
-    @functools.cached_property
-    def written_bbox(self) -> tuple[int, int, int, int]:
-        """In cells; the real exporter takes its own runs for column-major ones."""
-        if self._spec.dialect == "coco":
-            return _box(self._cells)
-        flat = np.repeat(np.arange(len(self.runs)) % 2 == 1, self.runs)
-        return _box(flat.reshape(self._cells.shape, order="F"))
-
-
 class _Plan:
     """Everything that is settled before a byte is written."""
 
@@ -168,8 +126,24 @@ class _Plan:
         self.drawn = functools.lru_cache(maxsize=kept)(self._draw)
         self.encoded = functools.lru_cache(maxsize=kept)(self._encode)
 
-    def _draw(self, number: int, moment: int) -> _Drawn:
-        return _Drawn(self._scene.mask(number, moment, *self.spec.cells), self.spec)
+    def _draw(self, number: int, moment: int) -> Drawn:
+        return Drawn(self._scene.mask(number, moment, *self.spec.cells), self.spec)
+
+    def written(self, frame: PlannedFrame, number: int) -> Drawn:
+        """One object as its record has it, with the defects of the frame."""
+        spec, place, moment = self.spec, frame.position, frame.moment
+        if number != frame.objects[0]:
+            return self.drawn(number, moment)
+        while place in spec.frozen_masks and place > 0:
+            place -= 1
+            moment = self.frames[place].moment
+        drawn = self.drawn(number, moment)
+        cells = drawn.cells
+        if frame.position in (spec.area_jump or {}):
+            cells = resized(cells, (spec.area_jump or {})[frame.position])
+        if frame.position in (spec.centroid_jump or {}):
+            cells = moved(cells, (spec.centroid_jump or {})[frame.position])
+        return drawn if cells is drawn.cells else Drawn(cells, spec)
 
     def picture(
         self, moment: int, objects: tuple[int, ...], hidden: frozenset[int]
@@ -206,15 +180,6 @@ class _Plan:
         return jpeg_quality_for(self.picture(0, everything, frozenset()), self.spec.image_bytes)
 
 
-def _box(mask: _BoolArray) -> tuple[int, int, int, int]:
-    """(x, y, width, height) of the True cells; all 0 if there is none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        return (0, 0, 0, 0)
-    x, y = int(columns[0]), int(rows[0])
-    return (x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
-
-
 def _truth(plan: _Plan, frame: PlannedFrame) -> FrameTruth:
     objects = []
     for number in frame.objects:
@@ -238,31 +203,13 @@ def _truth(plan: _Plan, frame: PlannedFrame) -> FrameTruth:
     )
 
 
-def _mask_record(spec: SampleSpec, runs: list[int], *, truncated: bool, swapped: bool) -> object:
-    """Write runs in the export's notation."""
-    notation = spec.notation or ("text" if spec.dialect == "real" else "size+counts")
-    counts: str | list[int] = runs
-    if notation == "text":
-        counts = " ".join(map(str, runs))
-    elif notation in ("size+counts", "compressed"):
-        from pycocotools import mask
-
-        rle = mask.frPyObjects({"size": list(spec.cells), "counts": runs}, *spec.cells)
-        counts = rle["counts"].decode("ascii")
-    if truncated:
-        counts = counts[: len(counts) * 2 // 3]
-    if not notation.startswith("size"):
-        return counts
-    return {"size": list(spec.cells[::-1] if swapped else spec.cells), "counts": counts}
-
-
 def _object_record(plan: _Plan, frame: PlannedFrame, number: int) -> dict[str, object]:
     spec, place = plan.spec, frame.position
     struck = number == frame.objects[0]
     if number in frame.hidden or (struck and place in spec.mask_empty):
         runs, bbox = [spec.cells[0] * spec.cells[1]], [0, 0, 0, 0]
     else:
-        drawn = plan.drawn(number, frame.moment)
+        drawn = plan.written(frame, number)
         runs, bbox = list(drawn.runs), list(drawn.written_bbox)
     area = sum(runs[1::2])
     if struck:
@@ -271,8 +218,8 @@ def _object_record(plan: _Plan, frame: PlannedFrame, number: int) -> dict[str, o
         bbox[0] += (spec.bbox_off or {}).get(place, 0)
     return {
         "object_id": number,
-        spec.label_key: plan.labels[number],
-        spec.mask_key: _mask_record(
+        spec.label_key: (struck and (spec.label_change or {}).get(place)) or plan.labels[number],
+        spec.mask_key: mask_record(
             spec,
             runs,
             truncated=struck and place in spec.mask_truncated,
@@ -286,14 +233,16 @@ def _object_record(plan: _Plan, frame: PlannedFrame, number: int) -> dict[str, o
 
 def _frame_record(plan: _Plan, frame: PlannedFrame) -> dict[str, object]:
     spec = plan.spec
+    late = (spec.timestamp_off or {}).get(frame.position, 0.0)
     record: dict[str, object] = {
         "frame_index": frame.frame_index,
-        "timestamp_sec": round(frame.frame_index / _SOURCE_FPS, 3),
+        "timestamp_sec": round(frame.frame_index / _SOURCE_FPS + late, 3),
     }
     if spec.image_key and frame.image:
         whole = spec.image_key == "image_path"
         record[spec.image_key] = frame.image if whole else frame.image.rpartition("/")[2]
-    objects = [_object_record(plan, frame, number) for number in frame.objects]
+    there = frame.objects[frame.position in spec.flicker :]
+    objects = [_object_record(plan, frame, number) for number in there]
     return {**record, "objects": [_without(o, spec) for o in objects]}
 
 
@@ -364,10 +313,13 @@ def _images(plan: _Plan) -> Iterator[SampleMember]:
         if frame.image is None:
             continue
         place = frame.position
+        shown = frame
+        while shown.position in spec.repeated_images and shown.position > 0:
+            shown = plan.frames[shown.position - 1]
         data = plan.encoded(
-            frame.moment,
-            frame.objects,
-            frame.hidden,
+            shown.moment,
+            shown.objects,
+            shown.hidden,
             place in spec.black_frames,
             place in spec.image_wrong_size,
         )

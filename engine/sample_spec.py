@@ -29,22 +29,29 @@ _LOW_RESOLUTION_GRID = 256  # SAM 2's mask logits, whatever the video's size
 
 # The fields of SampleSpec whose elements, or keys, are positions.
 _POSITIONS = (
+    "area_jump",
     "area_off",
     "bbox_off",
     "black_frames",
+    "centroid_jump",
     "duplicate_frames",
+    "flicker",
     "frames_not_exported",
     "frames_without_image",
     "frames_without_objects",
+    "frozen_masks",
     "hidden",
     "image_crc_flip",
     "image_truncated",
     "image_wrong_size",
     "image_zero_bytes",
+    "label_change",
     "mask_empty",
     "mask_sum_off_by",
     "mask_truncated",
+    "repeated_images",
     "size_swapped",
+    "timestamp_off",
 )
 
 
@@ -121,6 +128,15 @@ class SampleSpec:
     area_off: Mapping[int, int] | None = None  # position -> added to the declared area
     bbox_off: Mapping[int, int] | None = None  # position -> added to the declared x
     size_swapped: Collection[int] = ()  # size is [w, h], for all objects of the frame
+
+    # Defects of tracks, of the first object: each frame by itself is as it should be.
+    area_jump: Mapping[int, float] | None = None  # position -> factor of the area
+    centroid_jump: Mapping[int, float] | None = None  # position -> share of the width to move
+    flicker: Collection[int] = ()  # no record, though it is in the picture
+    label_change: Mapping[int, str] | None = None  # position -> its label there
+    frozen_masks: Collection[int] = ()  # the mask of the position before
+    timestamp_off: Mapping[int, float] | None = None  # position -> added, seconds
+    repeated_images: Collection[int] = ()  # the image of the position before
 
     def __post_init__(self) -> None:
         for name in _POSITIONS:

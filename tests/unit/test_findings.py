@@ -17,6 +17,7 @@ HERE = Execution(runner="local")
 COCO = {"frames": 6, "width": 96, "height": 64, "dialect": "coco"}
 # As the known exporter writes it, but without its paint, which is a finding of its own.
 REAL = COCO | {"dialect": "real", "paint": False}
+MOVING = COCO | {"width": 640, "height": 360, "frames": 24}
 
 
 def rewrite(path, edit, add, new=()):
@@ -81,7 +82,6 @@ CLEAN = {
     "annotations first": COCO | {"annotations_first": True, "indent": None},
     "no metadata": COCO | {"metadata": False},
     "named images": COCO | {"image_key": "file_name", "image_pattern": "shot_%d"},
-    "still video": COCO | {"duplicate_frames": [1, 2]},
     "stored, in a folder, from a Mac": COCO
     | {"compression": "store", "enclosing_folder": "export", "macosx": True},
 }
@@ -127,6 +127,16 @@ DEFECTS = [
      None, None, 1, 2),
     ("image_black", COCO | {"black_frames": [2]}, None, None, 1, 6),
     ("image_black", REAL | {"black_frames": [2], "image_format": "jpg"}, None, None, 1, 6),
+    ("area_jump", COCO | {"area_jump": {2: 3.0}}, None, None, 1, 12),
+    ("area_jump", REAL | {"area_jump": {2: 0.3}}, None, None, 1, 12),
+    ("centroid_jump", COCO | {"centroid_jump": {2: 0.5}}, None, None, 1, 12),
+    ("object_flicker", COCO | {"flicker": [2]}, None, None, 1, 11),
+    ("label_change", COCO | {"label_change": {2: "cat"}}, None, None, 1, 12),
+    ("mask_frozen", MOVING | {"frozen_masks": [2, 3, 4, 5]}, None, None, 1, 48),
+    ("timestamp_mismatch", COCO | {"timestamp_off": {2: 0.1, 4: -0.1}}, None, None, 2, 6),
+    ("image_repeated", COCO | {"repeated_images": [2, 3]}, None, None, 2, 6),
+    ("image_repeated", COCO | {"duplicate_frames": [2, 3]}, None, None, 2, 6),
+    ("image_repeated", COCO | {"repeated_images": [2], "as_folder": True}, None, None, 1, 6),
 ]  # fmt: skip
 
 # A defect that cannot be had without another.
@@ -143,7 +153,7 @@ PAIRS = [
         "mask_order_unproven",
         COCO | {"notation": "text", "black_frames": range(6)},
         None,
-        {"image_black"},
+        {"image_black", "image_repeated"},
     ),
     ("frame_malformed", NO_IMAGE, set_index("12"), {"frames_not_exported"}),
     ("frame_malformed", NO_IMAGE, set_index(-12), {"frames_not_exported"}),

@@ -610,10 +610,41 @@ def test_duplicate_frames_keyword(export):
     assert made.frames[4]["objects"] != made.frames[5]["objects"]
 
 
+def test_keywords_that_change_the_first_objects_mask(export):
+    plain = export()
+    for keywords in ({"area_jump": {2: 3.0}}, {"centroid_jump": {2: 0.4}}, {"frozen_masks": [2]}):
+        made = export(**keywords)
+        assert [made.raw[n] for n in made.names[2:]] == [plain.raw[n] for n in plain.names[2:]]
+        for place, (frame, before) in enumerate(zip(made.frames, plain.frames, strict=True)):
+            assert (frame["objects"][0] != before["objects"][0]) == (place == 2)
+            assert frame["objects"][1:] == before["objects"][1:]
+    assert made.frames[2]["objects"][0] == plain.frames[1]["objects"][0]
+    first = plain.frames[2]["objects"][0]
+    grown = export(area_jump={2: 3.0}).frames[2]["objects"][0]
+    assert 2.5 * first["area"] < grown["area"] < 3.5 * first["area"]
+    moved = export(centroid_jump={2: 0.4}).frames[2]["objects"][0]
+    assert moved["area"] == first["area"]
+
+
+def test_keywords_of_tracks(export):
+    plain = export()
+    assert [len(f["objects"]) for f in export(flicker=[2]).frames] == [2, 2, 1, 2, 2, 2]
+    labels = [f["objects"][0]["label"] for f in export(label_change={2: "cat"}).frames]
+    assert labels == ["person", "person", "cat", "person", "person", "person"]
+    late = [f["timestamp_sec"] for f in export(timestamp_off={2: 0.25}).frames]
+    assert late == [0.0, 0.2, 0.65, 0.6, 0.8, 1.0]
+    made = export(repeated_images=[2, 3])
+    images, others = ([m.raw[name] for name in m.names[2:]] for m in (made, plain))
+    assert images[1] == images[2] == images[3]
+    assert [*images[:2], *images[4:]] == [*others[:2], *others[4:]]
+    assert made.frames == plain.frames
+
+
 @pytest.mark.parametrize(
     "keywords",
     [
         {"black_frames": [6]},
+        {"area_jump": {6: 2.0}},
         {"area_off": {-1: 3}},
         {"hidden": {9: [0]}},
         {"image_bytes": 1000},
