@@ -13,13 +13,13 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "apportion byte_ranges contours english errors findings images json_structure"
-    " report_charts rle_text sample_files turn_plan version wording",
+    " report_charts rle_text sample_files sav_names turn_plan version wording",
     1: "config frame_json json_ranges masks members placement sample_scene sample_spec"
     " sources storage tasks",
-    2: "conversations dialect identity manifest mask_check opening pairing records"
-    " sample_export splits tables",
-    3: "export frame_check frame_index gate hf_layout quality",
-    4: "plan report stages survey",
+    2: "conversations dialect identity manifest mask_check masklets opening pairing records"
+    " sample_notations splits tables",
+    3: "export frame_check frame_index gate hf_layout quality sample_export sav_listing",
+    4: "likeness plan report stages survey",
     5: "pipeline",
     6: "work",
     7: "intake",

@@ -210,7 +210,8 @@ def test_an_image_that_asks_to_be_turned(tmp_path, orientation):
 
 def test_every_code_is_produced_by_a_test():
     # `quarantined` is in test_preparation.py: only a dataset has it.
-    produced = {case[0] for case in (*DEFECTS, *PAIRS)} | {"quarantined", "image_orientation"}
+    elsewhere = {"quarantined", "image_orientation", "images_between_frames"}  # test_sav.py
+    produced = {case[0] for case in (*DEFECTS, *PAIRS)} | elsewhere
     assert produced == set(CODES)
 
 
