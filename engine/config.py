@@ -55,6 +55,7 @@ class Config:
         mask_order: the user's word on the order of mask runs; auto: by evidence.
         imbalance_ratio: largest to smallest class from which an imbalance is severe.
         check_images: how far an image is checked before it is taken over.
+        label: of objects that have none in their export (SA-V); None: `object_<id>`.
         video_ids: names given by hand, by source as it was named.
         rows_per_shard: upper bound of rows in an Arrow file.
         shard_bytes: upper bound of image bytes in an Arrow file.
@@ -72,6 +73,7 @@ class Config:
     # KEEL, the repository of imbalanced data sets, calls a ratio of 9 and more "high imbalance".
     imbalance_ratio: float = 9.0
     check_images: str = "structure"
+    label: str | None = None
     video_ids: Mapping[str, str] = field(default_factory=dict)
     # datasets writes 500 MB a file; half of that keeps a task short and its repetition cheap.
     rows_per_shard: int = 2000
@@ -83,6 +85,9 @@ class Config:
         object.__setattr__(self, "formats", tuple(parse_format(name) for name in self.formats))
         object.__setattr__(self, "ratios", _checked_ratios(self.ratios))
         _of_kind("frames", self.frames, str | None, "a folder, a ZIP or a URL")
+        _of_kind("label", self.label, str | None, "a name")
+        if self.label is not None and not self.label.strip():
+            raise ConfigError("label", "is empty", got=repr(self.label), expected="a name")
         _of_kind("video_ids", self.video_ids, Mapping, "a table of SRC = NAME")
         if not self.formats:
             raise ConfigError("formats", "no output format is given", expected="hf")

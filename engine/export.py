@@ -7,19 +7,20 @@ images, which is why it looks at each record's index. Where the file says "video
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from engine.caps import Caps
 from engine.errors import ExportError
-from engine.frame_json import RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, peek, read_frame
 from engine.json_ranges import Cutter, parse_json
+from engine.masklets import SAV_STEP, find_step, image_numbers, read_masklets
 from engine.members import Member, Members, iter_member, read_member
 from engine.pairing import ImageIndex
 from engine.records import RANGE_SCHEMA, RangeFile, Video
+from engine.sav_names import sav_kind
 from engine.storage import join
 from engine.tables import read_table, write_table
 
@@ -33,8 +34,13 @@ __all__ = [
     "sample_frames",
 ]
 
-_ANNOTATIONS = "annotations.json"
 _METADATA = "metadata.json"
+
+# Our words for what an SA-V file declares; its video has no other name than its id.
+_SAV_VIDEO = {
+    "filename": "video_id", "width": "video_width", "height": "video_height",
+    "total_frames": "video_frame_count", "duration_sec": "video_duration",
+}  # fmt: skip
 
 # A range is closed early when its JSON gets this long: frames of hundreds of objects are rare.
 _RANGE_BYTES = 32 * 2**20
@@ -55,6 +61,9 @@ class CutExport:
         by_position: images were paired by position.
         images: number of images paired, and of orphan images.
         image_bytes: their size as stored.
+        masklets: of an SA-V file; None for any other.
+        renumbered: why the numbers in image names are not taken as frame indices; None: they are.
+        between: images that lie between annotated frames, and are not used.
     """
 
     head: Mapping[str, Any]
@@ -64,6 +73,9 @@ class CutExport:
     by_position: bool
     images: int
     image_bytes: int
+    masklets: Masklets | None = None
+    renumbered: str | None = None
+    between: int = 0
 
 
 def read_metadata(members: Members, *, caps: Caps = _DEFAULT_CAPS) -> Mapping[str, Any]:
@@ -110,6 +122,8 @@ def read_video(head: Mapping[str, Any], metadata: Mapping[str, Any], where: str)
 
     def declared(*names: str, among: str = "video") -> object:
         places = [d[among] for d in (head, metadata) if isinstance(d.get(among), Mapping)]
+        if among == "video" and "masklet" in head:
+            places.insert(0, {ours: head.get(theirs) for ours, theirs in _SAV_VIDEO.items()})
         found = (place[n] for place in places for n in names if place.get(n) is not None)
         return next(found, None)
 
@@ -151,6 +165,7 @@ def cut_export(
     staging: str,
     frames_per_range: int,
     caps: Caps = _DEFAULT_CAPS,
+    label: str | None = None,
 ) -> CutExport:
     """Cut an export's frame records into range files, each with its image's place.
 
@@ -161,16 +176,60 @@ def cut_export(
         staging: folder for the range files.
         frames_per_range: records a file.
         caps: limits of the annotations.
+        label: of objects that have none in the export (SA-V).
 
     Raises:
         ExportError: `annotations.json` cannot be read.
     """
-    ranges = partial(_Ranges, staging, image_source, frames_per_range)
-    cut = _pass(members, images, ranges(), caps, by_position=False)
+    way = _Way(members, image_source, staging, frames_per_range, caps, label)
+    cut = _pass(way, images)
+    if cut.masklets is not None:
+        images, step, why = _settle_frames(way, images, cut)
+        if why or step != SAV_STEP:
+            cut = replace(_pass(way, images, step=step), renumbered=why)
     unnamed = not any(i in images.by_index for i in cut.frame_indices)
     if unnamed and images.in_order and len(images.in_order) == len(cut.frame_indices):
-        cut = _pass(members, images, ranges(), caps, by_position=True)
+        step = cut.masklets.step if cut.masklets else SAV_STEP
+        cut = _pass(way, images, step=step, by_position=True)
     return cut
+
+
+def _settle_frames(
+    way: "_Way", images: ImageIndex, cut: CutExport
+) -> tuple[ImageIndex, int, str | None]:
+    """Find which frames an SA-V file's entries and images are, once both are counted.
+
+    Returns:
+        The images by frame index, the step of the entries, and why numbers are no frame indices.
+    """
+    entries = len(cut.frame_indices)
+    video_frames = read_video(cut.head, {}, way.where).total_frames_declared
+    step = find_step(entries, video_frames, way.where)
+    unique = all(len(found) == 1 for found in images.by_index.values())
+    complete = len(images.by_index) == len(images.in_order)
+    numbers = sorted(images.by_index) if unique and complete else []
+    moved = image_numbers(numbers, entries=entries, step=step, video_frames=video_frames)
+    if moved is None:
+        return images, step, None
+    by_index = {index: images.by_index[number] for number, index in moved[0].items()}
+    return replace(images, by_index=by_index), step, moved[1]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What every pass over one export has in common."""
+
+    members: Members
+    image_source: str
+    staging: str
+    frames_per_range: int
+    caps: Caps
+    label: str | None
+
+    @property
+    def where(self) -> str:
+        """The file with the frame records, for errors."""
+        return f"{self.members.location}: {self.members.annotations}"
 
 
 @dataclass
@@ -226,23 +285,21 @@ def locate_image(source: str, image: Member) -> dict[str, Any]:
 
 
 def _pass(
-    members: Members,
-    images: ImageIndex,
-    ranges: _Ranges,
-    caps: Caps,
-    *,
-    by_position: bool,
+    way: _Way, images: ImageIndex, *, step: int = SAV_STEP, by_position: bool = False
 ) -> CutExport:
-    where = f"{members.location}: {_ANNOTATIONS}"
-    cutter = Cutter(where=where, caps=caps)
+    members, where = way.members, way.where
+    cutter = Cutter(where=where, caps=way.caps)
+    ranges = _Ranges(way.staging, way.image_source, way.frames_per_range)
     indices: list[int] = []
     sampleable: list[int] = []
     without_image: list[int] = []
     used: set[str] = set()
     ordinal = 0
-    for chunk in iter_member(members.location, members[_ANNOTATIONS]):
+    for chunk in iter_member(members.location, members[members.annotations]):
         for element in cutter.feed(chunk):
-            index, name, has_objects = peek(parse_json(element, f"{where}: record {ordinal}"))
+            record = parse_json(element, f"{where}: record {ordinal}")
+            stride = step if cutter.key == "masklet" else None
+            index, name, has_objects = peek(record, ordinal=ordinal, step=stride)
             if by_position:
                 found: tuple[Member, ...] = images.in_order[ordinal : ordinal + 1]
             else:
@@ -254,19 +311,30 @@ def _pass(
             used.update(image.name for image in found)
             ranges.add(ordinal, element, None, found)
             ordinal += 1
-    head = parse_json(cutter.finish(), where)
+    document = parse_json(cutter.finish(), where)
+    head = document if isinstance(document, Mapping) else {}
+    masklets = None
+    if cutter.key == "masklet":
+        kind = sav_kind(members.annotations)
+        masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
+    between = 0
     for index, found in _orphans(images, used):
+        if masklets is not None and index is not None and index % step:
+            between += 1
+            continue
         ranges.add(ordinal, None, index, found)
         ordinal += 1
     ranges.close()
     return CutExport(
-        head=head if isinstance(head, Mapping) else {},
+        head=head,
         ranges=tuple(ranges.files),
         frame_indices=indices,
         sampleable=sampleable or without_image,
         by_position=by_position,
         images=ranges.images,
         image_bytes=ranges.image_bytes,
+        masklets=masklets,
+        between=between,
     )
 
 
@@ -296,7 +364,8 @@ def sample_frames(cut: CutExport, ordinals: Iterable[int]) -> list[tuple[RawFram
         if places:
             table = read_table(file.path).take([place - first for place in places])
             for row in table.to_pylist():
-                frame = read_frame(parse_json(row.pop("frame_json"), file.path))
+                element = parse_json(row.pop("frame_json"), file.path)
+                frame = read_frame(element, ordinal=row["ordinal"], masklets=cut.masklets)
                 if isinstance(frame, RawFrame):
                     found.append((frame, row))
         first += file.frames

@@ -195,7 +195,8 @@ CODES: dict[str, FindingCode] = {
         "frame",
         "annotated frame ({percent}) has no image",
         "annotated frames ({percent}) have no image",
-        "Put the image into the export, or give a folder of frames with --frames. " + _SET_ASIDE,
+        "Put the image into the export, or give a folder of frames with --frames; from a video: "
+        "ffmpeg -i VIDEO -start_number 0 FRAMES/%05d.jpg. " + _SET_ASIDE,
     ),
     "image_ambiguous": _error(
         "frame",
@@ -267,6 +268,13 @@ CODES: dict[str, FindingCode] = {
         "video ({percent}) has images without a frame index in their names; paired by position",
         "videos ({percent}) have images without a frame index in their names; paired by position",
         "Look at a few frames with their masks; name images by frame index (frame_000012.png).",
+    ),
+    "images_between_frames": FindingCode(
+        severity=Severity.NOTE,
+        unit="video",
+        one="video ({percent}) has images between its annotated frames; they are not used",
+        many="videos ({percent}) have images between their annotated frames; they are not used",
+        recommendation="Nothing needs to be done: SA-V annotates every 4th frame of a video.",
     ),
     "overlay_burned_in": _warning(
         "video",

@@ -16,7 +16,7 @@ import orjson
 from engine import black, images
 from engine.dialect import PALETTE
 from engine.findings import CODES, Severity
-from engine.frame_json import RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, peek, read_frame
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, read_head, read_member
 from engine.records import Issue
@@ -32,6 +32,11 @@ _FORMAT_OF = {
 }  # fmt: skip
 
 _Problem = tuple[str, str]
+
+_ABSENT = CheckedMask(
+    counts=None, box=(0, 0, 0, 0), area=0, centroid=None, hidden=True,
+    problems=(("object_hidden", "it has no mask in this frame"),),
+)  # fmt: skip
 
 
 def image_member(row: Mapping[str, Any]) -> Member:
@@ -72,6 +77,7 @@ class FrameCheck:
         source: the export, for issues.
         video_id: final id of the video.
         video_size: (height, width) as declared; None where it is not.
+        masklets: of an SA-V file; None for any other.
     """
 
     def __init__(
@@ -81,8 +87,10 @@ class FrameCheck:
         source: str,
         video_id: str,
         video_size: tuple[int, int] | None,
+        masklets: Masklets | None = None,
     ) -> None:
         self._record = record
+        self._masklets = masklets
         self._source = source
         self._video_id = video_id
         self._video_size = video_size
@@ -98,10 +106,13 @@ class FrameCheck:
             self._find("missing_annotations", f"{self._record['image_name']} has no frame record")
             return
         element = orjson.loads(self._record["frame_json"])
-        raw = read_frame(element)
+        ordinal, masklets = self._record["ordinal"], self._masklets
+        raw = read_frame(element, ordinal=ordinal, masklets=masklets)
         if isinstance(raw, str):
-            self._index, _, _ = peek(element)
-            self._find("frame_malformed", f"annotations[{self._record['ordinal']}]: {raw}")
+            step = masklets.step if masklets else None
+            self._index, _, _ = peek(element, ordinal=ordinal, step=step)
+            name = "masklet" if masklets else "annotations"
+            self._find("frame_malformed", f"{name}[{ordinal}]: {raw}")
             return
         self._raw, self._index = raw, raw.frame_index
         if not raw.objects:
@@ -109,6 +120,8 @@ class FrameCheck:
         for place, item in enumerate(raw.objects):
             for code, message in item.problems:
                 self._find(code, message, place)
+            if item.absent:
+                self.take_mask(place, _ABSENT)
 
     @property
     def frame_id(self) -> str:

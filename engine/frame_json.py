@@ -1,9 +1,9 @@
 """One element of `annotations`, in any spelling that exports use, as a checked record.
 
-The names accepted are those of real writers: the SAM 2 demo exporter, and the COCO-like variants of
-the specification. Everything is judged here once: what a later module gets is typed. A record that
-cannot be used carries its problem instead of a value, so that one bad object costs one frame and
-not the export.
+The names accepted are those of real writers: the SAM 2 demo exporter, the COCO-like variants of the
+specification, and SA-V, whose records are bare lists of masks. Everything is judged here once: what
+a later module gets is typed. A record that cannot be used carries its problem instead of a value,
+so that one bad object costs one frame and not the export.
 """
 
 import math
@@ -13,13 +13,30 @@ from typing import Any, Literal, TypeGuard
 
 from engine.rle_text import looks_decimal
 
-__all__ = ["MaskNotation", "RawFrame", "RawObject", "peek", "read_frame"]
+__all__ = ["MaskNotation", "Masklets", "RawFrame", "RawObject", "peek", "read_frame"]
 
 MaskNotation = Literal["decimal", "counts", "compressed"]
 
 _MASK_KEYS = ("mask_rle", "segmentation", "mask", "rle")
 _LABEL_KEYS = ("label", "class", "class_name", "category")
 _IMAGE_KEYS = ("image", "file_name", "image_path")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Masklets:
+    """What an SA-V file says once for all its frames; an entry alone is a list of masks.
+
+    Args:
+        object_ids: of the objects, in the order of each entry; None: not given, their places.
+        label: of all objects; None: each is `object_<id>`.
+        step: video frames from one entry to the next.
+        kind: "manual" or "auto", by the file's name; None: it says neither.
+    """
+
+    object_ids: tuple[int, ...] | None
+    label: str | None
+    step: int
+    kind: str | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +54,7 @@ class RawObject:
         area: declared area in the writer's own pixels; None if not declared.
         confidence: as declared.
         problems: (finding code, what is wrong) of this record.
+        absent: written as an object that is not visible in the frame, without a mask.
     """
 
     object_id: int | None
@@ -48,6 +66,7 @@ class RawObject:
     area: float | None
     confidence: float | None
     problems: tuple[tuple[str, str], ...]
+    absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +86,18 @@ class RawFrame:
     objects: tuple[RawObject, ...]
 
 
-def read_frame(element: object) -> RawFrame | str:
-    """Read one element of `annotations`; a sentence instead if it is no frame record at all."""
+def read_frame(
+    element: object, *, ordinal: int = 0, masklets: Masklets | None = None
+) -> RawFrame | str:
+    """Read one element of `annotations`; a sentence instead if it is no frame record at all.
+
+    Args:
+        element: the parsed JSON.
+        ordinal: its place in the list, which is all that tells an SA-V entry's frame.
+        masklets: of an SA-V file; None for any other.
+    """
+    if masklets is not None:
+        return _read_entry(element, ordinal, masklets)
     if not isinstance(element, Mapping):
         return f"the record is {_kind(element)}, expected an object"
     index = element.get("frame_index")
@@ -86,6 +115,33 @@ def read_frame(element: object) -> RawFrame | str:
         image_name=image if isinstance(image, str) and image else None,
         objects=tuple(_read_object(record) for record in objects),
     )
+
+
+def _read_entry(element: object, ordinal: int, masklets: Masklets) -> RawFrame | str:
+    """Read one entry of `masklet`: one mask an object, in the order of `masklet_id`."""
+    if not isinstance(element, list):
+        return f"the entry is {_kind(element)}, expected a list of masks"
+    ids = masklets.object_ids
+    if ids is not None and len(element) != len(ids):
+        return f"the entry has {len(element)} masks, expected {len(ids)} as masklet_id"
+    return RawFrame(
+        frame_index=masklets.step * ordinal,
+        timestamp_sec=None,
+        image_name=None,
+        objects=tuple(
+            _read_masklet(value, ids[place] if ids else place, masklets.label)
+            for place, value in enumerate(element)
+        ),
+    )
+
+
+def _read_masklet(value: object, object_id: int, label: str | None) -> RawObject:
+    notation, counts, size, problem = _read_mask(value)
+    return RawObject(
+        object_id=object_id, label=label or f"object_{object_id}", notation=notation,
+        counts=counts, size=size, bbox=None, area=None, confidence=None,
+        problems=(problem,) if problem and value is not None else (), absent=value is None,
+    )  # fmt: skip
 
 
 def _read_object(record: object) -> RawObject:
@@ -200,11 +256,21 @@ def _show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def peek(element: object) -> tuple[int | None, str | None, bool]:
+def peek(
+    element: object, *, ordinal: int = 0, step: int | None = None
+) -> tuple[int | None, str | None, bool]:
     """Give frame index, named image and whether there are objects, without judging the objects.
 
     Cutting an export into ranges needs no more, and pays for no more.
+
+    Args:
+        element: the parsed JSON.
+        ordinal: its place in the list.
+        step: of an SA-V file, video frames from one entry to the next; None for any other.
     """
+    if step is not None:
+        has_objects = isinstance(element, list) and any(mask is not None for mask in element)
+        return step * ordinal, None, has_objects
     if not isinstance(element, Mapping):
         return None, None, False
     index = element.get("frame_index")

@@ -15,13 +15,14 @@ from engine.caps import Caps
 from engine.config import Config
 from engine.errors import UsageError
 from engine.frame_index import FrameIndex, gather, merge_repeated
+from engine.likeness import image_hashes
 from engine.mask_check import MaskReading
 from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
 from engine.stages import ScanTask, scan_range
 from engine.storage import join
-from engine.survey import OpenTask, image_hashes, open_export
+from engine.survey import OpenTask, open_source
 from engine.tables import read_table
 from engine.tasks import Task
 from engine.track_check import TrackTask, check_video
@@ -122,9 +123,29 @@ def _open(sources: Sequence[str], staging: str, config: Config, work: Work) -> l
         )
         for place, source in enumerate(sources)
     ]  # fmt: skip
-    opened = work.run(open_export, tasks, stage="open", while_starting=True)
-    exports = sorted(opened, key=lambda e: (e.video_id, e.content_digest, e.source))
+    opened = work.run(open_source, tasks, stage="open", while_starting=True)
+    found = [export for exports in opened for export in exports]
+    exports = sorted(found, key=lambda e: (e.video_id, e.content_digest, e.source))
+    _refuse_mixed_masklets(exports)
     return _settle_names(exports)
+
+
+def _refuse_mixed_masklets(exports: Sequence[OpenedExport]) -> None:
+    """Refuse manual and automatic masklets of one video: both count their objects from 0.
+
+    Frames with both would give one object_id to two objects, and frames of either contradict.
+    """
+    kinds: dict[str, OpenedExport] = {}
+    for export in exports:
+        if export.masklets is None:
+            continue
+        other = kinds.setdefault(export.video_id, export)
+        if other.masklets and other.masklets.kind != export.masklets.kind:
+            raise UsageError(
+                export.source, f"is of the same video as {other.source}",
+                expected="either manual or automatic masklets of a video",
+                advice="give one of them, for example 'FOLDER/*_manual.json'",
+            )  # fmt: skip
 
 
 def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
@@ -179,6 +200,7 @@ def _scan_task(
     reading = MaskReading(
         grid=export.grid, order=export.order, known_exporter=export.exporter_signature,
         max_grid_pixels=caps.max_grid_pixels,
+        masklets=export.masklets is not None,
     )  # fmt: skip
     return Task(
         key=key,
@@ -187,6 +209,6 @@ def _scan_task(
             video_id=export.video_id, video_size=export.video.size, reading=reading,
             check_images=check_images,
             rows_path=join(staging, "rows", f"{key}.parquet"),
-            issues_path=join(staging, "issues", f"{key}.parquet"),
+            issues_path=join(staging, "issues", f"{key}.parquet"), masklets=export.masklets,
         ),
     )  # fmt: skip

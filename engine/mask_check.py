@@ -40,12 +40,14 @@ class MaskReading:
         order: "row" or "column".
         known_exporter: an empty mask that declares area 0 and a zero box is a hidden object.
         max_grid_pixels: of a grid or an image; a mask beyond it is refused.
+        masklets: every frame has a mask of every object, so an empty one is a hidden object.
     """
 
     grid: _Size | None
     order: Order
     known_exporter: bool
     max_grid_pixels: int = Caps.max_grid_pixels
+    masklets: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +211,12 @@ def _empty(raw: RawObject, grid_area: int, grid: _Size, reading: MaskReading) ->
         return CheckedMask(
             counts=None, box=_NOTHING, area=0, centroid=None, hidden=True,
             problems=(("object_hidden", "the exporter declares it hidden: empty mask, area 0"),),
+        )  # fmt: skip
+    # SA-V declares neither area nor box: an empty mask is the only way it has to say so.
+    if grid_area == 0 and reading.masklets:
+        return CheckedMask(
+            counts=None, box=_NOTHING, area=0, centroid=None, hidden=True,
+            problems=(("object_hidden", "its masklet is empty in this frame"),),
         )  # fmt: skip
     if grid_area:
         return _bad(

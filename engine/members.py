@@ -31,6 +31,7 @@ __all__ = [
     "read_head",
     "read_member",
     "with_crc",
+    "with_crcs",
 ]
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -73,12 +74,14 @@ class Members(Mapping[str, Member]):
         root: the enclosing folder that was taken off the names, with its slash; "" if none.
         by_name: the members below the root.
         outside: stored names of files beside the enclosing folder; not part of the export.
+        annotations: name of the file with the frame records.
     """
 
     location: str
     root: str
     by_name: dict[str, Member]
     outside: tuple[str, ...] = ()
+    annotations: str = "annotations.json"
 
     def __getitem__(self, name: str) -> Member:
         return self.by_name[name]
@@ -127,6 +130,17 @@ def with_crc(location: str, member: Member) -> Member:
     for chunk in iter_member(location, member):
         crc32 = zlib.crc32(chunk, crc32)
     return dataclasses.replace(member, crc32=crc32)
+
+
+def with_crcs(members: Members) -> Members:
+    """Fill in what a folder does not say, so that folder and ZIP are the same from here on.
+
+    Raises:
+        MemberError: a file has not the size it was listed with.
+        ExportError: the storage cannot be read.
+    """
+    by_name = {name: with_crc(members.location, member) for name, member in members.items()}
+    return dataclasses.replace(members, by_name=by_name)
 
 
 def read_member(location: str, member: Member, *, cap: int = _READ_CAP) -> bytes:

@@ -27,7 +27,7 @@ from engine.caps import Caps
 from engine.errors import ExportError
 from engine.members import Member, Members
 
-__all__ = ["find_root", "open_images", "open_members"]
+__all__ = ["below_root", "find_root", "open_images", "open_members"]
 
 _NEVER_PART_OF_IT = {"__macosx", "thumbs.db", "desktop.ini"}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -58,15 +58,27 @@ def open_members(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:
             name that leads out of it, a symbolic link, overlapping members; it exceeds a cap; no or
             more than one `annotations.json`.
     """
-    by_stored_name = _all_members(location, caps)
-    root = find_root(by_stored_name, where=location, max_enclosing=caps.max_enclosing)
+    return below_root(open_images(location, caps=caps), max_enclosing=caps.max_enclosing)
+
+
+def below_root(listed: Members, *, max_enclosing: int = _DEFAULT_CAPS.max_enclosing) -> Members:
+    """Take the enclosing folder off what `open_images` listed.
+
+    Args:
+        listed: all files of one place.
+        max_enclosing: the most folders around `annotations.json`.
+
+    Raises:
+        ExportError: no or more than one `annotations.json`.
+    """
+    root = find_root(listed, where=listed.location, max_enclosing=max_enclosing)
     by_name = {
         name.removeprefix(root): replace(member, name=name.removeprefix(root))
-        for name, member in by_stored_name.items()
+        for name, member in listed.items()
         if name.startswith(root)
     }
-    outside = tuple(name for name in by_stored_name if not name.startswith(root))
-    return Members(location=location, root=root, by_name=by_name, outside=outside)
+    outside = tuple(name for name in listed if not name.startswith(root))
+    return Members(location=listed.location, root=root, by_name=by_name, outside=outside)
 
 
 def open_images(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:

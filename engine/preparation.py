@@ -26,7 +26,7 @@ from engine.storage import (
     topmost_missing,
     write_bytes,
 )
-from engine.survey import digest_of
+from engine.survey import digests_of
 from engine.work import Progress, Work, start_work
 
 __all__ = ["prepare"]
@@ -112,7 +112,7 @@ def _clear(out: str) -> None:
 
 def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str, Any]:
     manifest = read_manifest(out)
-    given = sorted(digest_of(export, caps=config.caps) for export in exports)
+    given = sorted(digest for export in exports for digest in digests_of(export, caps=config.caps))
     held = sorted(entry["content_digest"] for entry in manifest["inputs"])
     if given == held and manifest["config"] == config.to_json():
         return read_json(join(out, "summary.json")) | {"nothing_to_do": True}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from engine.frame_json import Masklets
 from engine.storage import file_name
 
 __all__ = [
@@ -106,6 +107,7 @@ class OpenedExport:
         issues: findings that concern the whole video.
         images: number of its images, paired or not.
         image_bytes: their size as stored.
+        masklets: of an SA-V file; None for any other.
     """
 
     source: str
@@ -121,6 +123,7 @@ class OpenedExport:
     issues: tuple[Issue, ...]
     images: int
     image_bytes: int
+    masklets: Masklets | None = None
 
     @property
     def name(self) -> str:

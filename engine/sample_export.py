@@ -1,8 +1,9 @@
 """Sample exports: what the demo prepares, and what a reader can be tried on.
 
-Written in the two dialects an export really comes in: as SAM2 Demo Export Tool 1.0.0 writes it
-("real": row-major runs on a 256x256 grid, the box of the wrong reading, paint on the frames) and as
-the specification asks ("coco": compressed COCO RLE in image pixels, clean frames). Every other
+Written in the dialects an export really comes in: as SAM2 Demo Export Tool 1.0.0 writes it ("real":
+row-major runs on a 256x256 grid, the box of the wrong reading, paint on the frames), as the
+specification asks ("coco": compressed COCO RLE in image pixels, clean frames), and as the SAM 2
+dataset comes ("sav": masklets without labels, a folder of JPEGs beside them). Every other
 keyword changes one thing, and one only, so that a reader can be shown one defect at a time.
 
 The order of work is scene -> masks -> records -> files. Trade-off: masks are dense arrays here and
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.sample_files import SampleMember, macos_clutter, write_folder, write_zip
-from engine.sample_masks import Drawn, mask_record, moved, resized
+from engine.sample_masks import Drawn, moved, resized
+from engine.sample_notations import mask_record, sav_between, sav_document, sav_keywords
 from engine.sample_scene import Scene, encode_picture, jpeg_quality_for, paint_masks
 from engine.sample_spec import (
     FrameTruth,
@@ -58,6 +60,8 @@ def write_sample_export(path: str | Path, **keywords: Any) -> SampleTruth:
             `image_bytes` out of reach.
         TypeError: a keyword that `SampleSpec` does not have.
     """
+    if keywords.get("dialect") == "sav":
+        keywords = sav_keywords(keywords)
     plan = _Plan(SampleSpec(**keywords))
     spec, path = plan.spec, Path(path)
     if spec.as_folder:
@@ -250,9 +254,20 @@ def _without(record: dict[str, object], spec: SampleSpec) -> dict[str, object]:
     return {key: value for key, value in record.items() if key not in spec.omit_keys}
 
 
+def _sav_masks(plan: _Plan, frame: PlannedFrame) -> list[NDArray[np.bool_] | None]:
+    """All objects of the video, with None for those that are not visible in the frame."""
+    seen = set(frame.objects) - frame.hidden
+    numbers = range(len(plan.labels))
+    return [plan.drawn(k, frame.moment).mask if k in seen else None for k in numbers]
+
+
 def _documents(plan: _Plan) -> Iterator[tuple[str, dict[str, object]]]:
     """The JSON files: name and content."""
     spec = plan.spec
+    if spec.dialect == "sav":
+        masks = [_sav_masks(plan, frame) for frame in plan.exported]
+        yield f"{plan.filename}_{spec.sav_kind}.json", sav_document(spec, plan.filename, masks)
+        return
     total = spec.total_frames or (spec.frames + spec.orphan_images) * spec.frame_step
     duration = total / _SOURCE_FPS if spec.duration_sec is None else spec.duration_sec
     video: dict[str, object] = {
@@ -328,6 +343,8 @@ def _images(plan: _Plan) -> Iterator[SampleMember]:
         if place in spec.image_zero_bytes:
             data = b""
         yield SampleMember(frame.image, data, place in spec.image_crc_flip)
+        for number in sav_between(spec, frame.frame_index):
+            yield SampleMember(spec.image_name(number), data)
     everything = tuple(range(len(plan.labels)))
     for place in range(spec.frames, spec.frames + spec.orphan_images):
         data = plan.encoded(place, everything, frozenset())

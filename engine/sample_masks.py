@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.sample_spec import SampleSpec
 
-__all__ = ["Drawn", "box_of", "mask_record", "moved", "resized"]
+__all__ = ["Drawn", "box_of", "moved", "resized"]
 
 _BoolArray = NDArray[np.bool_]
 
@@ -95,28 +95,3 @@ def moved(cells: _BoolArray, share: float) -> _BoolArray:
     way = round(share * cells.shape[1])
     way = min(way, room) if room >= x else -min(way, x)
     return np.roll(cells, way, axis=1)
-
-
-def mask_record(spec: SampleSpec, runs: list[int], *, truncated: bool, swapped: bool) -> object:
-    """Write runs in the export's notation.
-
-    Args:
-        spec: of the export.
-        runs: run lengths, background first.
-        truncated: leave out the last third of the counts.
-        swapped: write the size as [width, height].
-    """
-    notation = spec.notation or ("text" if spec.dialect == "real" else "size+counts")
-    counts: str | list[int] = runs
-    if notation == "text":
-        counts = " ".join(map(str, runs))
-    elif notation in ("size+counts", "compressed"):
-        from pycocotools import mask
-
-        rle = mask.frPyObjects({"size": list(spec.cells), "counts": runs}, *spec.cells)
-        counts = rle["counts"].decode("ascii")
-    if truncated:
-        counts = counts[: len(counts) * 2 // 3]
-    if not notation.startswith("size"):
-        return counts
-    return {"size": list(spec.cells[::-1] if swapped else spec.cells), "counts": counts}

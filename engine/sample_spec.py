@@ -68,7 +68,7 @@ class SampleSpec:
     height: int = 180  # px
     labels: Sequence[str] = ("person", "dog")  # one object each
     seed: int = 0
-    dialect: Literal["real", "coco"] = "real"
+    dialect: Literal["real", "coco", "sav"] = "real"
     truth: bool = True  # False: SampleTruth.frames is None, which saves the memory of the masks
 
     # What happens in the video.
@@ -99,6 +99,12 @@ class SampleSpec:
     duration_sec: float | None = None
     exporter: str | None = None
     metadata: bool = True  # write metadata.json
+
+    # SA-V only; its file and image names come from `sample_notations.sav_keywords`.
+    sav_kind: Literal["manual", "auto"] = "manual"
+    sav_ids: Sequence[int] | None = None  # masklet_id
+    sav_null_hidden: bool = False  # null in place of an empty mask
+    sav_every_image: bool = False  # images of the frames between the annotated ones, too
 
     # The files.
     image_format: Literal["png", "jpg", "jpeg"] = "png"

@@ -1,9 +1,9 @@
 """From what a person typed as SRC to the exports it means.
 
 A folder is one export if it, or the only such folder below it, holds `annotations.json`; else it is
-a folder of ZIPs and export folders. Only folders are listed here, level by level and never below an
-export, so that a bucket with millions of frames costs a few requests. Whether a ZIP is an export is
-for `engine.opening` to say.
+a folder of ZIPs, export folders and SA-V files, each of which is an export. Only folders are listed
+here, level by level and never below an export, so that a bucket with millions of frames costs a few
+requests. Whether a ZIP is an export, and of how many videos, is for `engine.sav_listing` to say.
 """
 
 import glob
@@ -13,8 +13,9 @@ from pathlib import Path
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.errors import ExportError
+from engine.sav_names import sav_video, split_address
 
-__all__ = ["find_exports"]
+__all__ = ["find_exports", "folder_names"]
 
 _MARKER = "annotations.json"
 _ENCLOSING = 3  # as many folders around an export as `engine.opening` takes off
@@ -25,11 +26,12 @@ def find_exports(source: str) -> list[str]:
     """Expand one SRC.
 
     Args:
-        source: a ZIP, a folder holding one export, a folder of ZIPs and of export folders, a glob
-            of these (`**` for any depth), or an fsspec URL of any of them.
+        source: a ZIP, a folder holding one export, a folder of ZIPs and of export folders, an SA-V
+            file or a folder of them, a glob of these (`**` for any depth), an SA-V file in a ZIP
+            (`sav.zip/sav_000001_manual.json`), or an fsspec URL of any of them.
 
     Returns:
-        Locations for `open_members`, sorted, each once. A local path stays relative if it was given
+        Locations for `list_exports`, sorted, each once. A local path stays relative if it was given
         so; a name that exists is never taken as a glob.
 
     Raises:
@@ -37,7 +39,8 @@ def find_exports(source: str) -> list[str]:
     """
     try:
         kind = _kind(source)
-        if kind == "file":
+        address = split_address(source)
+        if kind == "file" or (address and _is_zip(address[0]) and _kind(address[0]) == "file"):
             return [source]
         if kind == "folder":
             found = _in_folder(source)
@@ -64,7 +67,7 @@ def _in_glob(pattern: str) -> list[str]:
     for match in matches:
         if not _visible([Path(match).name]):
             continue
-        if _is_zip(match):
+        if _is_zip(match) or sav_video(match):
             found.add(match)
         elif _kind(match) == "folder":
             found.update(_in_folder(match))
@@ -76,23 +79,25 @@ def _in_glob(pattern: str) -> list[str]:
 
 def _in_folder(folder: str) -> list[str]:
     folder = folder.rstrip("/") or "/"
-    files, folders = _listed(folder)
+    files, folders = folder_names(folder)
     if _MARKER in files:
         return [folder]
-    archives = [_below(folder, name) for name in files if _is_zip(name)]
-    below = [_below(folder, name) for name in folders]
+    single = [_below(folder, name) for name in files if _is_zip(name) or sav_video(name)]
+    videos = {sav_video(name) for name in files}
+    below = [_below(folder, name) for name in folders if name not in videos]
     exports = [export for child in below for export in _export_folders(child, _ENCLOSING - 1)]
-    if len(exports) == 1 and not archives:
+    if len(exports) == 1 and not single and not sav_video(exports[0]):
         return [folder]
-    return sorted([*archives, *exports])
+    return sorted([*single, *exports])
 
 
 def _export_folders(folder: str, levels: int) -> list[str]:
-    files, folders = _listed(folder)
+    files, folders = folder_names(folder)
     if _MARKER in files:
         return [folder]
-    if not levels:
-        return []
+    found = [_below(folder, name) for name in files if sav_video(name)]
+    if found or not levels:
+        return found
     below = [_below(folder, name) for name in folders]
     return [export for child in below for export in _export_folders(child, levels - 1)]
 
@@ -120,7 +125,7 @@ def _kind(location: str) -> str | None:
     return "folder" if filesystem.isdir(inner) else None
 
 
-def _listed(folder: str) -> tuple[list[str], list[str]]:
+def folder_names(folder: str) -> tuple[list[str], list[str]]:
     """Names of the files and of the folders in a folder; hidden ones are not looked at."""
     files: list[str] = []
     folders: list[str] = []

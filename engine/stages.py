@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from engine.conversations import VisibleObject, converse, messages
 from engine.frame_check import FrameCheck, image_member, image_problem
+from engine.frame_json import Masklets
 from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, arrow_schema, row_batch
 from engine.mask_check import MaskReading, check_masks
 from engine.members import MemberError, read_member
@@ -50,6 +51,7 @@ class ScanTask:
         check_images: "header" leaves the rest to the writing; "structure" and "decode" read all.
         rows_path: where the row file goes.
         issues_path: where the issue file goes.
+        masklets: of an SA-V file; None for any other.
     """
 
     range: RangeFile
@@ -60,6 +62,7 @@ class ScanTask:
     check_images: str
     rows_path: str
     issues_path: str
+    masklets: Masklets | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,8 @@ def scan_range(task: ScanTask) -> ScanResult:
     """Check a range of frame records and write one row a frame, with what was found."""
     frames = [
         FrameCheck(
-            record, source=task.source, video_id=task.video_id, video_size=task.video_size
+            record, source=task.source, video_id=task.video_id, video_size=task.video_size,
+            masklets=task.masklets,
         )
         for record in read_table(task.range.path).to_pylist()
     ]  # fmt: skip

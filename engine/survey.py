@@ -5,14 +5,12 @@ by evidence which grid the masks are on, in which order their runs go, and wheth
 on the frames. The evidence is kept: the report and `inspect` show why.
 """
 
-import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from engine import dialect, identity, images, masks, rle_text
@@ -27,19 +25,17 @@ from engine.export import (
     read_video,
     sample_frames,
 )
-from engine.frame_check import image_member
-from engine.frame_json import RawFrame, peek
-from engine.members import MemberError, Members, content_digest, read_member, with_crc
-from engine.opening import open_images, open_members
+from engine.frame_json import Masklets, RawFrame
+from engine.members import MemberError, Members, content_digest, read_member, with_crcs
+from engine.opening import open_images
 from engine.pairing import ImageIndex
 from engine.records import Issue, OpenedExport, Video
+from engine.sav_listing import list_exports
+from engine.sav_names import sav_video
 from engine.storage import exists, file_name, join
-from engine.tables import read_table
 
-__all__ = ["OpenTask", "digest_of", "image_hashes", "open_export"]
+__all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
 
-# How many frames are compared to tell whether two exports of one name show the same video.
-_HASHED_FRAMES = 16
 # Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
 _FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
 
@@ -59,6 +55,8 @@ class OpenTask:
         sources: number of exports of the run; clean frames directly in `frames` serve one only.
         video_id: name given by hand.
         caps: limits beyond which the export is refused.
+        video_ids: all names given by hand, for a source that holds several exports.
+        label: of objects that have none in the export (SA-V).
     """
 
     source: str
@@ -69,6 +67,8 @@ class OpenTask:
     sources: int
     video_id: str | None
     caps: Caps = field(default_factory=Caps)
+    video_ids: Mapping[str, str] = field(default_factory=dict)
+    label: str | None = None
 
     @classmethod
     def of(
@@ -91,16 +91,48 @@ class OpenTask:
             sources=sources,
             video_id=names.get(source) or names.get(file_name(source)),
             caps=config.caps,
+            video_ids=names,
+            label=config.label,
+        )
+
+    def of_one(self, members: Members, number: int, several: int) -> "OpenTask":
+        """Make the task for one of several exports in the source, called by its own address."""
+        source = join(self.source, members.root + members.annotations)
+        return replace(
+            self,
+            source=source,
+            staging=join(self.staging, f"{number:05d}"),
+            sources=self.sources + several - 1,
+            video_id=self.video_ids.get(source) or self.video_ids.get(members.annotations),
         )
 
 
-def open_export(task: OpenTask) -> OpenedExport:
-    """Open an export: cut its records into ranges, and find its dialect.
+def open_source(task: OpenTask) -> list[OpenedExport]:
+    """Open what a source holds: one export, or several SA-V videos in one ZIP.
 
     Raises:
         ExportError: it cannot be read.
     """
-    members = _with_crcs(open_members(task.source, caps=task.caps))
+    found = list_exports(task.source, caps=task.caps)
+    if len(found) == 1:
+        return [open_export(task, found[0])]
+    return [
+        open_export(task.of_one(members, number, len(found)), members)
+        for number, members in enumerate(found)
+    ]
+
+
+def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
+    """Open an export: cut its records into ranges, and find its dialect.
+
+    Args:
+        task: what to open.
+        listed: its files; None: those of the only export in the source.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    members = with_crcs(listed or list_exports(task.source, caps=task.caps)[0])
     metadata = read_metadata(members, caps=task.caps)
     own_images = ImageIndex.of(members.values())
     used_images, image_source = own_images, members.location
@@ -113,12 +145,14 @@ def open_export(task: OpenTask) -> OpenedExport:
         staging=task.staging,
         frames_per_range=task.frames_per_range,
         caps=task.caps,
+        label=task.label,
     )
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
     frames = _sample(cut)
     pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
     found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
+    found = replace(found, masklets=cut.masklets)
     video_id = task.video_id or identity.video_id(
         filename=video.filename or _stem(task.source),
         width=video.width,
@@ -141,6 +175,7 @@ def open_export(task: OpenTask) -> OpenedExport:
         issues=tuple(issues),
         image_bytes=cut.image_bytes,
         images=cut.images,
+        masklets=cut.masklets,
     )
 
 
@@ -153,9 +188,11 @@ class _Found:
     evidence: dialect.Evidence | None
     painted: bool
     notations: tuple[str, ...]
+    masklets: Masklets | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        sav = {"masklets": asdict(self.masklets)} if self.masklets else {}
+        return sav | {
             "grid": list(self.grid.size) if self.grid else None,
             "grid_by": self.grid.by if self.grid else None,
             "order": self.decision.order,
@@ -265,6 +302,10 @@ def _video_issues(
         yield issue("export_empty", "annotations is an empty list, and there are no images")
     if cut.by_position:
         yield issue("images_paired_by_position", "no image name holds the index of a frame")
+    if cut.renumbered:
+        yield issue("images_paired_by_position", cut.renumbered)
+    if cut.between:
+        yield issue("images_between_frames", f"{cut.between} images are not used")
     if found.painted and task.frames is None:
         yield issue("overlay_burned_in", _paint_figures(found))
     if found.decision.by == "unproven" and found.notations:
@@ -299,7 +340,8 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
 
 
 def _stem(source: str) -> str:
-    return posixpath.splitext(file_name(source))[0]
+    name = file_name(source)
+    return sav_video(name) or posixpath.splitext(name)[0]
 
 
 def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
@@ -320,54 +362,18 @@ def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
                 place, f"holds no frames for {file_name(task.source)}",
                 expected=f"a folder {' or '.join(names)}",
             )  # fmt: skip
-    listed = _with_crcs(open_images(place, caps=task.caps))
+    listed = with_crcs(open_images(place, caps=task.caps))
     index = ImageIndex.of(listed.values())
     if not index.in_order:
         raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
     return index, listed.location
 
 
-def digest_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> str:
-    """Digest an export's content by its directory: names, sizes and CRCs of its members.
+def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:
+    """Digest the content of every export in a source: names, sizes and CRCs of its members.
 
     Raises:
         ExportError: it cannot be read.
     """
-    return content_digest(_with_crcs(open_members(source, caps=caps)).values())
-
-
-def _with_crcs(members: Members) -> Members:
-    """Fill in what a folder does not say, so that folder and ZIP are the same from here on."""
-    by_name = {name: with_crc(members.location, member) for name, member in members.items()}
-    return replace(members, by_name=by_name)
-
-
-def image_hashes(export: OpenedExport) -> dict[int, int]:
-    """Hash some of an export's images, to tell whether another export shows the same video.
-
-    Args:
-        export: as it was opened.
-
-    Returns:
-        Perceptual hash by frame index. The frames are chosen by a digest of their index, so that
-        exports of overlapping parts of a video choose the same ones.
-    """
-    places: dict[int, dict[str, Any]] = {}
-    for file in export.ranges:
-        for row in read_table(file.path).to_pylist():
-            index = row["frame_index_of_image"]
-            if row["frame_json"] is not None:
-                index, _, _ = peek(orjson.loads(row["frame_json"]))
-            if index is not None and row["images_found"] == 1:
-                places[index] = row
-    chosen = sorted(places, key=lambda i: hashlib.sha256(str(i).encode()).digest())
-    hashes: dict[int, int] = {}
-    for index in chosen[:_HASHED_FRAMES]:
-        row = places[index]
-        try:
-            pixels = images.decode_rgb(read_member(row["image_source"], image_member(row)))
-        except MemberError:
-            continue
-        if pixels is not None:
-            hashes[index] = identity.phash(pixels)
-    return hashes
+    found = list_exports(source, caps=caps)
+    return [content_digest(with_crcs(members).values()) for members in found]

@@ -10,7 +10,7 @@ from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
 from engine.report import export_entry, validation_document, write_report
 from engine.storage import join, remove, temporary_folder
-from engine.survey import OpenTask, open_export
+from engine.survey import OpenTask, open_source
 from engine.tasks import LocalRunner, Task
 from engine.work import Progress, start_work
 
@@ -69,7 +69,7 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
 
     Args:
         sources: ZIPs, folders, globs or URLs of exports.
-        config: `mask_order`, `frames` and `video_ids` matter; None: the defaults.
+        config: `mask_order`, `frames`, `label` and `video_ids` matter; None: the defaults.
 
     Returns:
         {"exports": [...]}, one entry an export, in the order named.
@@ -88,11 +88,12 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
             )
             for place, source in enumerate(exports)
         ]
-        opened = LocalRunner().run(open_export, tasks, stage="open")
+        opened = LocalRunner().run(open_source, tasks, stage="open")
         return {
             "exports": [
                 export_entry(export)
                 | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
-                for export in opened.values()
+                for found in opened.values()
+                for export in found
             ]
         }

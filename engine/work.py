@@ -13,7 +13,8 @@ from typing import Any
 
 from engine.config import Execution
 from engine.pipeline import RayRunner, Runner
-from engine.storage import stored_bytes
+from engine.sav_names import sav_video, split_address
+from engine.storage import join, stored_bytes
 from engine.tasks import LocalRunner, Task
 
 __all__ = ["Progress", "Work", "start_work"]
@@ -135,4 +136,16 @@ def _is_local(execution: Execution, sources: Sequence[str]) -> bool:
         return execution.runner == "local"
     if execution.address or os.environ.get("RAY_ADDRESS"):
         return False
-    return sum(stored_bytes(source) for source in sources) < _LOCAL_BYTES
+    places = {place for source in sources for place in _places(source)}
+    return sum(stored_bytes(place) for place in places) < _LOCAL_BYTES
+
+
+def _places(source: str) -> list[str]:
+    """Where the bytes of a source lie; of an SA-V file also the frames beside it."""
+    address = split_address(source)
+    if address is None:
+        return [source]
+    container, name = address
+    if container.lower().endswith(".zip"):
+        return [container]
+    return [source, join(container, sav_video(name) or "")]

@@ -74,6 +74,10 @@ def reading_options(command: _Command) -> _Command:
             "--mask-order", metavar="auto|row|column",
             help="Order of mask runs; auto (default): found by evidence, for each video.",
         ),
+        click.option(
+            "--label", metavar="NAME",
+            help="Label of objects that have none in their export (SA-V); default object_<id>.",
+        ),
     ):  # fmt: skip
         command = option(command)
     return command

@@ -46,6 +46,12 @@ def _show(entry: Mapping[str, Any]) -> None:
     )
     exporter = "the known SAM 2 demo exporter" if entry["known_exporter"] else "other"
     click.echo(f"  exporter    {exporter}")
+    masklets = dialect.get("masklets")
+    if masklets:
+        step = "every frame" if masklets["step"] == 1 else f"every {masklets['step']}th frame"
+        click.echo(
+            f"  masklets    SA-V, {masklets['kind'] or 'of unknown kind'}, {step} of the video"
+        )
     click.echo(f"  masks       {', '.join(dialect['notations']) or 'none in the sample'}")
     grid, by = dialect["grid"], dialect["grid_by"]
     click.echo(f"  grid        {f'{grid[0]}x{grid[1]} (by {by})' if grid else 'as the image'}")

@@ -64,8 +64,8 @@ def main(
 ) -> None:
     """Read SAM 2 exports, check them, split them, and write a dataset to OUT.
 
-    SRC is a ZIP, a folder holding one export, a folder or glob of ZIPs, or an fsspec URL of any of
-    these.
+    SRC is a ZIP, a folder holding one export, an SA-V file (VIDEO_manual.json), a folder or glob of
+    these, or an fsspec URL of any of them.
     """
     with reporting_errors(as_json):
         config, execution = resolve(config_file, options)

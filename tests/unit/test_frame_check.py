@@ -12,12 +12,24 @@ from engine.pairing import ImageIndex
 from engine.records import FRAME_SCHEMA
 from engine.sample_export import write_sample_export
 
-GOOD = CheckedMask(counts="PPYo0", box=(1, 2, 3, 4), area=9, hidden=False, problems=())
+GOOD = CheckedMask(
+    counts="PPYo0", box=(1, 2, 3, 4), area=9, centroid=(2.0, 3.5), hidden=False, problems=()
+)
 HIDDEN = CheckedMask(
-    counts=None, box=(0, 0, 0, 0), area=0, hidden=True, problems=(("object_hidden", "so declared"),)
+    counts=None,
+    box=(0, 0, 0, 0),
+    area=0,
+    centroid=None,
+    hidden=True,
+    problems=(("object_hidden", "so declared"),),
 )
 BAD = CheckedMask(
-    counts=None, box=(0, 0, 0, 0), area=0, hidden=False, problems=(("mask_malformed", "at 3"),)
+    counts=None,
+    box=(0, 0, 0, 0),
+    area=0,
+    centroid=None,
+    hidden=False,
+    problems=(("mask_malformed", "at 3"),),
 )
 OBJECTS = [
     {"object_id": 4, "label": "dog", "mask_rle": "1 2 3", "confidence": 0.5},

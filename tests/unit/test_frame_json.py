@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.frame_json import RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, peek, read_frame
 
 BOX = [1, 2, 3.5, 4]
 OBJECT = {"object_id": 3, "label": "dog", "mask_rle": "1 2 3", "bbox": BOX, "area": 2,
@@ -198,3 +198,29 @@ def test_no_object_record_raises(record):
     (item,) = frame(record).objects
     assert item.notation in (None, "decimal", "counts", "compressed")
     assert (item.notation is None) == (item.counts is None)
+
+
+def test_an_sav_entry_has_its_frame_by_place_and_its_ids_from_the_file():
+    masklets = Masklets(object_ids=(7, 3), label=None, step=4, kind="manual")
+    rle = {"size": [2, 3], "counts": "06"}
+    found = read_frame([rle, None], ordinal=5, masklets=masklets)
+    assert (found.frame_index, found.timestamp_sec, found.image_name) == (20, None, None)
+    first, second = found.objects
+    assert (first.object_id, first.label, first.size) == (7, "object_7", (2, 3))
+    assert (second.object_id, second.label, second.absent) == (3, "object_3", True)
+    assert (first.absent, first.problems, second.problems) == (False, (), ())
+    assert "3 masks, expected 2" in read_frame([rle] * 3, ordinal=5, masklets=masklets)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ANYTHING, st.none() | st.just("cup"))
+def test_no_sav_entry_raises(value, label):
+    masklets = Masklets(object_ids=None, label=label, step=4, kind=None)
+    found = read_frame(value, ordinal=3, masklets=masklets)
+    assert peek(value, ordinal=3, step=4)[:2] == (12, None)
+    assert isinstance(found, RawFrame) == isinstance(value, list)
+    if isinstance(found, RawFrame):
+        assert [item.object_id for item in found.objects] == list(range(len(value)))
+        for item in found.objects:
+            assert item.label == (label or f"object_{item.object_id}")
+            assert item.notation is not None or item.absent or item.problems

@@ -7,8 +7,9 @@ import pytest
 
 from engine.config import Config
 from engine.errors import ExportError
+from engine.likeness import image_hashes
 from engine.sample_export import write_sample_export
-from engine.survey import OpenTask, digest_of, image_hashes, open_export
+from engine.survey import OpenTask, digests_of, open_export
 
 SMALL = {"frames": 8, "width": 160, "height": 90}
 
@@ -76,7 +77,7 @@ def test_one_video_has_one_id_and_one_digest_however_it_is_packed(tmp_path):
     found = [opened(tmp_path, truth) for truth in (packed, stored, folder)]
     assert len({each.video_id for each in found}) == 1
     assert len({each.content_digest for each in found}) == 1
-    assert [digest_of(each.source) for each in found] == [each.content_digest for each in found]
+    assert [digests_of(each.source) for each in found] == [[each.content_digest] for each in found]
     assert [image_hashes(each) for each in found][1:] == [image_hashes(found[0])] * 2
 
 
@@ -92,10 +93,10 @@ def test_other_facts_are_another_video(tmp_path, keywords):
 
 def test_a_changed_member_is_another_digest(tmp_path):
     truth = export(tmp_path)
-    before = digest_of(str(truth.path))
+    before = digests_of(str(truth.path))
     with zipfile.ZipFile(truth.path, "a") as archive:
         archive.writestr("readme.txt", "x")
-    assert digest_of(str(truth.path)) != before
+    assert digests_of(str(truth.path)) != before
 
 
 def test_without_a_file_name_the_exports_own_is_taken(tmp_path):
