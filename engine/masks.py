@@ -43,6 +43,7 @@ Order: TypeAlias = Literal["column", "row"]
 _Ints: TypeAlias = NDArray[np.int64]
 
 _LONGEST_SIDE = 2**20  # px: with it every product below stays inside int64
+_PIECE_RUNS = 1 << 15  # written at once: the arrays of a piece stay in the processor's cache
 _PIECE_EDGES = 1 << 21  # vertical edges handled at once, at worst: 16 MiB an array
 
 
@@ -136,6 +137,9 @@ def compress(runs: Runs) -> list[str]:
     Returns:
         m strings; "" for a mask without runs.
     """
+    if runs.counts.size > _PIECE_RUNS and len(runs) > 1:
+        halves = np.array_split(np.arange(len(runs)), 2)
+        return [text for half in halves for text in compress(runs.take(half))]
     deltas = runs.counts.copy()
     deltas[2:] -= runs.counts[:-2]
     for j in range(3):  # the first three runs of a mask are written as they are
@@ -149,7 +153,8 @@ def compress(runs: Runs) -> list[str]:
         larger = larger[(magnitude[larger] >> (5 * groups[larger] - 1)) > 0]
     edges = np.concatenate([[0], np.cumsum(groups)])
     text = np.empty(int(edges[-1]), dtype=np.uint8)
-    written, k = np.arange(deltas.size), 0
+    text[edges[:-1]] = (deltas & 31) + 48 + 32 * (groups > 1)
+    written, k = np.flatnonzero(groups > 1), 1
     while written.size:
         more = groups[written] > k + 1
         digit = (deltas[written] >> (5 * k)) & 31

@@ -213,20 +213,21 @@ def _file(location: str, name: str, size: int, caps: Caps) -> Member:
 
 
 def _read_directory(location: str, stream: BinaryIO, caps: Caps) -> list[Member]:
-    if not zipfile.is_zipfile(stream):
-        raise ExportError(
-            location,
-            "cut off or not a ZIP: no end-of-central-directory record",
-            got=f"{stream.seek(0, os.SEEK_END)} bytes",
-            advice="copy or export it again",
-        )
-    try:
+    damaged = "cut off or damaged: the central directory cannot be read"
+    again = "copy or export it again"
+    try:  # is_zipfile raises, too: on a zip64 locator that speaks of several disks
+        if not zipfile.is_zipfile(stream):
+            raise ExportError(
+                location,
+                "cut off or not a ZIP: no end-of-central-directory record",
+                got=f"{stream.seek(0, os.SEEK_END)} bytes",
+                advice=again,
+            )
         with zipfile.ZipFile(stream) as archive:
             entries = [info for info in archive.infolist() if not _ignored(info.orig_filename)]
             directory_start = archive.start_dir
     except _BAD_ARCHIVE as error:
-        what = "cut off or damaged: the central directory cannot be read"
-        raise ExportError(location, what, got=error, advice="copy or export it again") from error
+        raise ExportError(location, damaged, got=error, advice=again) from error
     members = [_entry(location, info, caps) for info in entries]
     _check_layout(location, members, directory_start)
     return members

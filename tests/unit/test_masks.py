@@ -428,6 +428,15 @@ def test_zero_runs_inside_do_not_move_anything():
         assert as_lists(masks.stretch(split, (3, 4), (7, 5), order=order)) == expected
 
 
+@pytest.mark.parametrize("most", [1, 40, 5000])
+def test_masks_are_compressed_alike_in_pieces(monkeypatch, most):
+    rng = np.random.default_rng(9)
+    batch = [rng.random((12, 10)) < share for share in rng.random(60)]
+    runs = Runs.of(masks.from_dense(mask) for mask in batch)
+    monkeypatch.setattr(masks, "_PIECE_RUNS", most)
+    assert masks.compress(runs) == [compressed(mask) for mask in batch]
+
+
 @pytest.mark.parametrize("most", [1, 900])  # a piece for each mask, and several masks a piece
 def test_pieces_of_a_long_batch_join(monkeypatch, most):
     rng = np.random.default_rng(8)

@@ -238,6 +238,16 @@ def patched(tmp_path, change, content=None, method=zipfile.ZIP_DEFLATED):
     return str(path)
 
 
+def test_a_zip64_locator_that_speaks_of_several_disks_is_an_error_of_ours(tmp_path):
+    """`zipfile.is_zipfile` raises on it instead of saying no."""
+    path = Path(write_zip(tmp_path / "a.zip"))
+    whole = path.read_bytes()
+    at = whole.rindex(b"PK\5\6")
+    path.write_bytes(whole[:at] + struct.pack("<4sIQI", b"PK\6\7", 0, 0, 2) + whole[at:])
+    with pytest.raises(ExportError, match=r"cut off or damaged.*multiple disks"):
+        open_members(str(path))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
