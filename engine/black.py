@@ -43,19 +43,32 @@ def is_black(pixels: NDArray[np.uint8], palette: Sequence[tuple[int, int, int]])
         pixels: uint8 (height, width, 3), RGB.
         palette: the overlay's colours, RGB.
     """
-    lit = pixels[pixels.max(axis=2) > _BLACK].astype(np.int16)
-    if not len(lit):
+    if pixels.max() <= _BLACK:
         return True
-    sample = lit[:: max(1, len(lit) // 500)]  # a picture is told from paint by a few of its pixels
-    return _is_overlay(sample, palette) and _is_overlay(lit, palette)
+    flat = pixels.reshape(-1, 3)
+    # A picture is told from paint by a few of its pixels, taken at a step that fits no width.
+    few = flat[:: max(1, len(flat) // 1000) | 1]
+    return _is_overlay(few, palette, tinted=False) and _is_overlay(flat, palette, tinted=True)
 
 
-def _is_overlay(lit: NDArray[np.int16], palette: Sequence[tuple[int, int, int]]) -> bool:
-    """Say whether colours, int16 (n, 3), are those of masks painted on black: tint, line, text."""
-    grey = np.ptp(lit, axis=1) <= _BLACK  # the label, white and smoothed, in its black box
-    line, tint = np.zeros((2, len(lit)), dtype=np.bool_)
+def _is_overlay(
+    pixels: NDArray[np.uint8], palette: Sequence[tuple[int, int, int]], *, tinted: bool
+) -> bool:
+    """Say whether all colours are those of masks painted on black: tint, contour, label.
+
+    Args:
+        pixels: uint8 (n, 3).
+        palette: the overlay's colours.
+        tinted: there has to be a tint, or it is a drawing that happens to have these colours.
+    """
+    lit = pixels[(pixels > _BLACK).any(axis=1)].astype(np.uint32)
+    packed, times = np.unique(lit @ np.array([65536, 256, 1], np.uint32), return_counts=True)
+    colours = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.int16)
+    grey = np.ptp(colours, axis=1) <= _BLACK  # the label, white and smoothed, in its black box
+    line, tint = np.zeros((2, len(colours)), dtype=np.bool_)
     for colour in palette:
-        line |= np.abs(lit - np.array(colour, np.int16)).max(axis=1) <= _BLACK
-        tinted = np.array([round(_TINT * channel) for channel in colour], np.int16)
-        tint |= np.abs(lit - tinted).max(axis=1) <= _BLACK
-    return bool(tint.any() and grey.mean() <= 0.5 and (grey | line | tint).all())
+        line |= np.abs(colours - np.array(colour, np.int16)).max(axis=1) <= _BLACK
+        faint = np.array([round(_TINT * channel) for channel in colour], np.int16)
+        tint |= np.abs(colours - faint).max(axis=1) <= _BLACK
+    labels_only = times[grey].sum() > 0.75 * times.sum()
+    return bool((grey | line | tint).all() and not labels_only and (tint.any() or not tinted))

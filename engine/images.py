@@ -20,6 +20,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,8 +37,6 @@ _JPEG = b"\xff\xd8\xff"
 _OTHERS = (b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # No others: Pillow also opens PostScript, by running Ghostscript on it.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# Metadata in which Pillow, and so `datasets`, finds an orientation that the header may not show.
-_TURNING = (b"tiff:Orientation", b"XML:com.adobe.xmp", b"Raw profile type", b"eXIf")
 _UNREADABLE, _TRUNCATED = "image_unreadable", "image_truncated"
 # Pillow's own limit against decompression bombs, 3 bytes a pixel of it being 512 MiB.
 _MAX_PIXELS = 512 * 2**20 // 3
@@ -143,7 +142,7 @@ def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.ui
 
 def _check_orientation(data: bytes, info: ImageInfo | None) -> tuple[str, str] | None:
     """Look for an orientation where only Pillow looks for it: in XMP, or behind a PNG's pixels."""
-    if info is None or info.orientation != 1 or not any(mark in data for mark in _TURNING):
+    if info is None or info.orientation != 1 or not _may_turn(data):
         return None
     try:
         with warnings.catch_warnings(action="ignore"), _open(data) as image:
@@ -154,6 +153,20 @@ def _check_orientation(data: bytes, info: ImageInfo | None) -> tuple[str, str] |
     if orientation in range(2, 9):
         return "image_orientation", f"orientation {orientation} in its metadata, expected 1"
     return None
+
+
+def _may_turn(data: bytes) -> bool:
+    """Say whether there is metadata in which Pillow, and so `datasets`, may find an orientation."""
+    if data.startswith(_PNG):
+        texts = (b"XML:com.adobe.xmp", b"Raw profile type")
+        return any(
+            kind == b"eXIf" or data.startswith(texts, first) for kind, first, _ in _png_chunks(data)
+        )
+    segments = takewhile(lambda segment: segment[0] != _SOS, _jpeg_segments(data))
+    return any(
+        marker == _APP1 and data.find(b"tiff:Orientation", first, end) >= 0
+        for marker, first, end in segments
+    )
 
 
 def _sized(info: ImageInfo | str | None) -> ImageInfo | str | None:

@@ -451,6 +451,16 @@ def test_case_in_what_is_no_data_is_nobody_s_business(tmp_path):
     assert engine.inspect([str(tmp_path / "e.zip")])["exports"]
 
 
+def test_a_folder_is_held_to_the_same_names(tmp_path):
+    for name in ("annotations.json", "images/a.png", "images/A.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    if len(list((tmp_path / "images").iterdir())) == 1:
+        pytest.skip("this file system ignores case")
+    with pytest.raises(ExportError, match=r"differs from 'images/A\.png' only in case"):
+        engine.inspect([str(tmp_path)])
+
+
 def one_line(error):
     text = str(error.value)
     assert "\n" not in text
