@@ -75,9 +75,10 @@ class Config:
     check_images: str = "structure"
     label: str | None = None
     video_ids: Mapping[str, str] = field(default_factory=dict)
-    # datasets writes 500 MB a file; half of that keeps a task short and its repetition cheap.
+    # datasets writes 500 MB a file; a quarter of that keeps a task short, its repetition cheap, and
+    # the workers busy to the end.
     rows_per_shard: int = 2000
-    shard_bytes: int = 256 * 2**20
+    shard_bytes: int = 128 * 2**20
     caps: Caps = field(default_factory=Caps)
 
     def __post_init__(self) -> None:

@@ -99,7 +99,9 @@ def take_in(
     with work.timed("index"):
         everything = gather([result.rows_path for result in results])
         index, repeated = merge_repeated(everything)
-    tracks = work.run(check_video, _track_tasks(exports, tasks, staging), stage="track")
+    tracks = work.run(
+        check_video, _track_tasks(exports, tasks, staging), stage="track", while_starting=True
+    )
     tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)

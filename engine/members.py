@@ -15,9 +15,10 @@ Source of the layout: PKWARE APPNOTE.TXT 6.3.10, sections 4.3.7 (local header) a
 import dataclasses
 import hashlib
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from zlib_ng import zlib_ng as zlib
 
 from engine.byte_ranges import read_range
 from engine.errors import ExportError
@@ -34,6 +35,7 @@ __all__ = [
     "with_crcs",
 ]
 
+_DeflateError: type[Exception] = zlib.error  # type: ignore[assignment]  # stubs: an instance
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 # The local extra field is not the central one (zip64 sizes 20 bytes, times 28, alignment up to 64):
 # with this much slack nearly every member takes one read; a longer one costs a second.
@@ -190,7 +192,7 @@ def read_head(location: str, member: Member, n_bytes: int) -> bytes:
         raw = _first_compressed(location, member, n_compressed)
         try:
             head = zlib.decompressobj(-15).decompress(raw, n_bytes)
-        except zlib.error as error:
+        except _DeflateError as error:
             raise _bad(location, member, "compressed data is damaged", got=error) from error
         if len(head) == n_bytes:
             return head
@@ -243,7 +245,7 @@ def _inflate(location: str, member: Member, raw: bytes) -> bytes:
     try:
         # One byte of room behind the end: enough to see that there is more, never a bomb.
         content = inflater.decompress(raw, member.size + 1)
-    except zlib.error as error:
+    except _DeflateError as error:
         raise _bad(location, member, "compressed data is damaged", got=error) from error
     if not inflater.eof and len(content) <= member.size:
         raise _bad(location, member, "compressed data ends early", got=len(content))
@@ -259,7 +261,7 @@ def _inflated(
         while True:
             try:
                 content = inflater.decompress(raw, chunk_bytes)
-            except zlib.error as error:
+            except _DeflateError as error:
                 raise _bad(location, member, "compressed data is damaged", got=error) from error
             raw = inflater.unconsumed_tail
             if content:

@@ -151,7 +151,11 @@ class RayRunner:
         results: dict[str, Any] = {}
         errors: dict[str, Sam2PrepError] = {}
         if tasks:
-            with closing(self._outcomes(function, tasks, stage)) as outcomes:
+            # Ray Data too asks the environment whether it may report how it is used.
+            with (
+                _environment(_RAY_ENVIRONMENT),
+                closing(self._outcomes(function, tasks, stage)) as outcomes,
+            ):
                 for key, ok, pickled in outcomes:
                     if key in results or key in errors:
                         continue
