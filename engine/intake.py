@@ -160,7 +160,21 @@ def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
     names = identity.resolve_names(
         [(e.video_id, e.content_digest, hashes[place]) for place, e in enumerate(exports)]
     )
-    return [replace(e, video_id=name) for e, name in zip(exports, names, strict=True)]
+    return [_renamed(export, name) for export, name in zip(exports, names, strict=True)]
+
+
+def _renamed(export: OpenedExport, video_id: str) -> OpenedExport:
+    """Give an export its final id, in what was found of it as well."""
+    if video_id == export.video_id:
+        return export
+    issues = tuple(
+        replace(
+            issue, video_id=video_id,
+            frame_id=issue.frame_id and video_id + issue.frame_id.removeprefix(export.video_id),
+        )
+        for issue in export.issues
+    )  # fmt: skip
+    return replace(export, video_id=video_id, issues=issues)
 
 
 def _track_tasks(

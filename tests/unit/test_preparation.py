@@ -437,6 +437,23 @@ def test_other_annotations_of_one_frame_are_a_conflict(folder):
     assert 6 not in {row["frame_index"] for row in load(folder / "conflict/hf").values()}
 
 
+def test_findings_of_a_video_go_by_its_final_name(tmp_path):
+    for seed in (1, 2):  # two videos share a name: one gets a suffix after it was opened
+        write_sample_export(
+            tmp_path / f"{seed}.zip",
+            filename="clip.mp4",
+            seed=seed,
+            frames_not_exported=[2],
+            **CLEAN,
+        )
+    report = validate(*sorted(tmp_path.glob("*.zip")))
+    ids = sorted(entry["video_id"] for entry in report["exports"])
+    (finding,) = [f for f in report["findings"] if f["code"] == "frames_not_exported"]
+    assert len(set(ids)) == 2
+    assert finding["videos"] == ids
+    assert finding["frames"] == sorted(f"{video_id}/000012" for video_id in ids)
+
+
 def test_two_videos_of_one_name_stay_two(folder):
     one, two = (
         write_sample_export(folder / f"named-{seed}.zip", filename="clip.mp4", seed=seed, **CLEAN)
