@@ -10,6 +10,7 @@ from pycocotools import mask as coco
 
 from engine import masks, rle_text
 from engine.rle_text import Runs, parse_compressed, parse_counts, parse_decimal
+from tests.fuzz_masks import slow_compressed
 
 ORDERS = ("column", "row")
 LARGEST = 2**40
@@ -74,19 +75,7 @@ def slow_runs(mask, order):
 
 def slow_parse(text):
     """Counts as rleFrString reads them, in Python's unbounded integers; None if refused."""
-    counts, at = [], 0
-    while at < len(text):
-        value, k, more = 0, 0, True
-        while more:
-            if at == len(text) or not 48 <= ord(text[at]) <= 111 or k == 7:
-                return None
-            digit = ord(text[at]) - 48
-            value |= (digit & 31) << 5 * k
-            more = bool(digit & 32)
-            at, k = at + 1, k + 1
-            if not more and digit & 16:
-                value |= -1 << 5 * k
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+    counts = slow_compressed(text)
     if not counts or min(counts) < 0 or sum(counts) > LARGEST:
         return None
     return counts
