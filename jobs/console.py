@@ -1,4 +1,4 @@
-"""What all commands share at the terminal: options, progress, errors, one JSON document.
+"""What all commands share at the terminal: progress, errors, one JSON document.
 
 Standard output belongs to the result alone; progress, logs and errors go to standard error, and
 progress only where somebody watches, so that the log of a job is not flooded.
@@ -7,7 +7,7 @@ progress only where somebody watches, so that the log of a job is not flooded.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import click
 
@@ -15,16 +15,10 @@ from engine.errors import RunError, Sam2PrepError, UsageError
 
 __all__ = [
     "JobCommand",
-    "common_options",
-    "config_option",
-    "execution_options",
-    "reading_options",
     "reporting_errors",
     "show_json",
     "watched_progress",
 ]
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class JobCommand(click.Command):
@@ -42,60 +36,6 @@ class JobCommand(click.Command):
                 raise UsageError(str(self.name), what, advice=advice) from error
         context.meta["arguments"] = given
         return context
-
-
-def common_options(command: _Command) -> _Command:
-    """Add what every command understands: --json."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on standard output."
-    )(command)
-
-
-def config_option(command: _Command) -> _Command:
-    """Add --config."""
-    return click.option(
-        "--config", "config_file", metavar="FILE",
-        help="TOML file with the names of these options; options given here win.",
-    )(command)  # fmt: skip
-
-
-def reading_options(command: _Command) -> _Command:
-    """Add what says how exports are read and judged."""
-    for option in (
-        click.option(
-            "--video-id", "video_ids", multiple=True, metavar="SRC=NAME",
-            help="Name a video by hand; repeatable.",
-        ),
-        click.option(
-            "--frames", metavar="DIR|URL",
-            help="Clean frames to use instead of those in the exports.",
-        ),
-        click.option(
-            "--mask-order", metavar="auto|row|column",
-            help="Order of mask runs; auto (default): found by evidence, for each video.",
-        ),
-        click.option(
-            "--label", metavar="NAME",
-            help="Label of objects that have none in their export (SA-V); default object_<id>.",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def execution_options(command: _Command) -> _Command:
-    """Add what says where the work is done."""
-    for option in (
-        click.option(
-            "--runner",
-            metavar="auto|local|ray",
-            help="auto (default): small inputs in this process, others on Ray.",
-        ),
-        click.option("--address", help="An existing Ray cluster, for example auto or ray://..."),
-        click.option("--workers", type=int, help="Tasks at once; default: all cores."),
-    ):
-        command = option(command)
-    return command
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 import click
 
-from jobs.console import JobCommand, common_options, reporting_errors, show_json
+from jobs.console import JobCommand, reporting_errors, show_json
+from jobs.options import common_options
 
 __all__ = ["main"]
 

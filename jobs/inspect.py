@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from jobs.console import JobCommand, common_options, reading_options, reporting_errors, show_json
+from jobs.console import JobCommand, reporting_errors, show_json
+from jobs.options import common_options, reading_options
 from jobs.settings import resolve
 
 __all__ = ["main"]

@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from jobs.console import (
-    JobCommand,
+from jobs.console import JobCommand, reporting_errors, show_json, watched_progress
+from jobs.options import (
     common_options,
     config_option,
     execution_options,
+    format_options,
+    policy_options,
     reading_options,
-    reporting_errors,
-    show_json,
-    watched_progress,
+    split_options,
+    text_options,
 )
 from jobs.settings import resolve
 
@@ -34,27 +35,15 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 @click.command("prepare", cls=JobCommand, epilog=_EPILOG)
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @click.option("--out", required=True, metavar="OUT", help="Folder or URL for the dataset.")
-@click.option("--format", "formats", multiple=True, metavar="hf", help="Output format: hf.")
-@click.option("--split", metavar="stratified|temporal|random", help="Default: stratified.")
-@click.option(
-    "--ratios", metavar="T/V/T", help="Default 0.8/0.1/0.1; or train=0.8,val=0.1,test=0.1."
-)
-@click.option("--seed", type=int, help="Of the split and the texts; default 42.")
 @click.option(
     "--validation", metavar="strict|standard",
     help="strict (default): an error finding fails the run. standard: frames with errors are set "
     "aside and the rest is prepared.",
 )  # fmt: skip
-@click.option(
-    "--box-style", metavar="norm1000|xywh|xyxy", help="Boxes inside texts; default norm1000."
-)
-@click.option("--imbalance-ratio", type=float, help="Severe from this ratio on; default 9.")
-@click.option(
-    "--check-images", metavar="header|structure|decode",
-    help="structure (default): CRC, header and end of each image; decode: every pixel.",
-)  # fmt: skip
-@click.option("--rows-per-shard", type=int, help="Most rows of an Arrow file; default 2000.")
-@click.option("--frames-per-range", type=int, help="Frames of a scan task; default 500.")
+@format_options
+@split_options
+@text_options
+@policy_options
 @reading_options
 @execution_options
 @config_option

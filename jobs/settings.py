@@ -21,7 +21,8 @@ def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Confi
     Raises:
         ConfigError: an unknown key, or a value that cannot be taken.
     """
-    from engine.config import config_from, parse_ratios, read_config_file
+    from engine.choices import parse_ratios
+    from engine.config_file import config_from, read_config_file
 
     values = read_config_file(config_file) if config_file else {}
     given = {name: value for name, value in options.items() if value not in (None, ())}

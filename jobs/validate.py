@@ -5,15 +5,13 @@ from typing import Any
 
 import click
 
-from jobs.console import (
-    JobCommand,
+from jobs.console import JobCommand, reporting_errors, show_json, watched_progress
+from jobs.options import (
     common_options,
     config_option,
     execution_options,
+    policy_options,
     reading_options,
-    reporting_errors,
-    show_json,
-    watched_progress,
 )
 from jobs.settings import resolve
 
@@ -31,12 +29,7 @@ Exit codes: 0 passed (warnings too), 1 FAILED, 2 wrong usage, 3 an input cannot 
 @click.command("validate", cls=JobCommand, epilog=_EPILOG)
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
 @click.option("--report", metavar="DIR", help="Write report.html, validation.json, issues.jsonl.")
-@click.option("--imbalance-ratio", type=float, help="Severe from this ratio on; default 9.")
-@click.option(
-    "--check-images", metavar="header|structure|decode",
-    help="structure (default): CRC, header and end of each image; decode: every pixel.",
-)  # fmt: skip
-@click.option("--frames-per-range", type=int, help="Frames of a scan task; default 500.")
+@policy_options
 @reading_options
 @execution_options
 @config_option

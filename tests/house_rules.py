@@ -15,11 +15,12 @@ FLOORS = {
     0: "apportion black byte_ranges caps contours english errors findings frame_times"
     " images json_structure report_charts rle_text sample_files sav_names track_motion"
     " turn_plan version wording",
-    1: "centroids config frame_json json_ranges masks members placement sample_scene"
+    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
     " sample_spec sources storage tasks",
-    2: "conversations dialect identity manifest mask_check masklets opening pairing"
+    2: "config conversations dialect identity manifest mask_check masklets opening pairing"
     " records sample_masks sample_notations splits tables",
-    3: "export frame_check frame_index gate hf_layout quality sample_export sav_listing tracks",
+    3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
+    " sav_listing tracks",
     4: "likeness plan report stages survey track_check",
     5: "pipeline",
     6: "work",

@@ -10,15 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.caps import Caps
-from engine.config import (
-    SPLIT_NAMES,
-    Config,
-    Execution,
-    config_from,
-    parse_format,
-    parse_ratios,
-    read_config_file,
-)
+from engine.choices import FORMATS, parse_format, parse_ratios
+from engine.config import SPLIT_NAMES, Config, Execution
+from engine.config_file import config_from, read_config_file
 from engine.errors import ConfigError, UsageError
 
 
@@ -80,6 +74,11 @@ def test_format_names(name):
     assert Config(formats=(name,)).formats == ("hf",)
 
 
+def test_every_format_is_known_in_any_case():
+    assert [parse_format(name.upper()) for name in FORMATS] == list(FORMATS)
+    assert Config(formats=("hf", "LLaVA", "HF")).formats == ("hf", "llava")
+
+
 @pytest.mark.parametrize("name", ["", "csv", "hugging", None, 3])
 def test_formats_that_are_none(name):
     with pytest.raises(ConfigError, match="format"):
@@ -96,6 +95,15 @@ def test_formats_that_are_none(name):
         ("mask_order", "rows"),
         ("check_images", True),
         ("box_style", "yxyx"),
+        ("group_by", "object"),
+        ("gap_sec", -1),
+        ("gap_sec", math.inf),
+        ("folds", 1),
+        ("max_pixels", 0),
+        ("temporal_segments", 1),
+        ("fail_on", (3,)),
+        ("thresholds", [1]),
+        ("hf_image_column", "picture"),
         ("seed", -1),
         ("seed", True),
         ("seed", 1.0),
@@ -247,3 +255,36 @@ def test_caps_come_from_a_table(tmp_path):
 def test_caps_that_cannot_be_taken(table, message):
     with pytest.raises(ConfigError, match=message):
         config_from({"caps": table})
+
+
+def test_words_may_be_listed_with_commas_and_count_once():
+    config, _ = config_from(
+        {"fail-on": "area_jump, mask_frozen,area_jump", "ignore": ["image_black"]}
+    )
+    assert config.fail_on == ("area_jump", "mask_frozen")
+    assert config.ignore == ("image_black",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("map.toml", 'cat = "tabby"'), ("map.json", '{"cat": "tabby"}')]
+)
+def test_tables_may_be_named_by_their_file(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    assert config_from({"label-map": str(path)})[0] == Config(label_map={"cat": "tabby"})
+
+
+@pytest.mark.parametrize(("content", "message"), [("[1]", "is no table"), ("{", "not valid JSON")])
+def test_files_that_hold_no_table(tmp_path, content, message):
+    path = tmp_path / "map.json"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        config_from({"templates": str(path)})
+
+
+def test_a_split_file_is_kept_by_its_digest_alone():
+    one, other = (Config(split_file={"seed": seed, "assignment": {}}) for seed in (1, 2))
+    assert one.to_json()["split_file"] != other.to_json()["split_file"]
+    assert len(one.to_json()["split_file"]) == 64
+    turned = Config(split_file={"assignment": {}, "seed": 1})
+    assert turned.to_json() == one.to_json()
