@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from engine.config import SPLIT_NAMES, Config
 from engine.errors import RunError
 from engine.findings import CODES, Severity
+from engine.formats import finish
 from engine.frame_index import FrameIndex, split_input
-from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, write_dataset_dict, write_split_files
+from engine.hf_layout import finish_quarantine
 from engine.intake import Intake
 from engine.plan import Shard, plan_shards, rows_of
 from engine.quality import Verdict, judge
 from engine.records import Issue
+from engine.samples import SplitParts
+from engine.shards import ShardResult, ShardTask, write_shard
 from engine.splits import assign, certificate
-from engine.stages import ShardResult, ShardTask, write_shard
 from engine.storage import BackgroundSync, FileDigest, join
-from engine.tables import write_table
 from engine.tasks import Task
 from engine.work import Work
 
@@ -72,12 +73,13 @@ class Built:
         return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
 
 
-def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
+def build(intake: Intake, staging: str, out: str, config: Config, work: Work) -> Built:
     """Split the good frames and write all shards below `staging`.
 
     Args:
         intake: the checked frames.
         staging: where the folders of the dataset go.
+        out: where they will be in the end.
         config: of the run.
         work: executes the tasks.
 
@@ -93,26 +95,22 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
         with work.timed("split"):
             data = split_input(index.where(kept))
             assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
-    shards = plan_shards(
-        index, assignment, SPLIT_NAMES,
-        rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
-    )  # fmt: skip
-    results = _write(shards, intake, staging, config, work, stage="write")
+    writer = _Writer(index=index, staging=staging, out=out, config=config, work=work)
+    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
     for shard, result in zip(shards, results, strict=True):
         assignment[shard.places[list(result.left_out)]] = -1
     kept = assignment >= 0
     issues = [issue for result in results for issue in result.issues]
-    files = _layout(shards, results, staging)
-    aside, found = _quarantine(intake.with_issues(issues), kept, staging, config, work)
-    files += aside
-    issues += found
-    files.append(_write_index(intake, assignment, shards, results, staging))
+    files = [result.index for result in results]
+    for name in config.formats:
+        files += finish(name, staging, _by_split(name, shards, results))
+    aside, found = _quarantine(intake.with_issues(issues), kept, writer)
     return Built(
-        files=tuple(files),
+        files=tuple(files + aside),
         split=_split_document(index.where(kept), assignment[kept], config),
         samples=int(kept.sum()),
         kept=kept,
-        issues=tuple(issues),
+        issues=(*issues, *found),
         accounting=_account(intake, kept, results),
     )
 
@@ -125,59 +123,68 @@ def _set_aside(intake: Intake) -> NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _write(
-    shards: Sequence[Shard],
-    intake: Intake,
-    staging: str,
-    config: Config,
-    work: Work,
-    *,
-    stage: str,
-    reasons: dict[str, tuple[str, ...]] | None = None,
-) -> list[ShardResult]:
-    tasks = []
-    for shard in shards:
-        folder = "quarantine" if reasons is not None else f"hf/{shard.folder}"
-        why = None
-        if reasons is not None:
-            ids = intake.index.table["id"].take(pa.array(shard.places)).to_pylist()
-            why = tuple(reasons[frame_id] for frame_id in ids)
-        payload = ShardTask(
-            path=join(staging, folder, shard.name), name=f"{folder}/{shard.name}",
-            rows=rows_of(intake.index, shard.places), seed=config.seed,
-            box_style=config.box_style, check_images=config.check_images, reasons=why,
-        )  # fmt: skip
-        tasks.append(Task(key=f"{folder}/{shard.name}", payload=payload))
-    with BackgroundSync() as syncing:
-        results: list[ShardResult] = work.run(
-            write_shard, tasks, stage=stage,
-            each=lambda result: syncing.add(join(staging, result.digest.path)),
-        )  # fmt: skip
-    return results
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Writer:
+    """Turns an assignment into files, in tasks."""
 
+    index: FrameIndex
+    staging: str
+    out: str
+    config: Config
+    work: Work
 
-def _layout(
-    shards: Sequence[Shard], results: Sequence[ShardResult], staging: str
-) -> list[FileDigest]:
-    """Write what makes the shards a `DatasetDict`."""
-    files = [result.digest for result in results]
-    present = []
-    for split in SPLIT_NAMES:
-        own = [r for s, r in zip(shards, results, strict=True) if s.folder == split]
-        rows = sum(result.rows for result in own)
-        if rows:
-            present.append(split)
-            files += write_split_files(
-                join(staging, "hf", split), f"hf/{split}", [r.digest for r in own], rows, COLUMNS,
-                split=split,
+    def write(
+        self,
+        assignment: NDArray[np.int8],
+        splits: Sequence[str],
+        *,
+        stage: str,
+        reasons: dict[str, tuple[str, ...]] | None = None,
+    ) -> tuple[list[Shard], list[ShardResult]]:
+        """Plan and write the shards of some splits; `reasons` are those of a quarantine, by id."""
+        config = self.config
+        shards = plan_shards(
+            self.index, assignment, splits,
+            rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
+        )  # fmt: skip
+        tasks = []
+        for shard in shards:
+            why = None
+            if reasons is not None:
+                ids = self.index.table["id"].take(pa.array(shard.places)).to_pylist()
+                why = tuple(reasons[frame_id] for frame_id in ids)
+            payload = ShardTask(
+                staging=self.staging, out=self.out, split=shard.split, number=shard.number,
+                rows=rows_of(self.index, shard.places), config=config, reasons=why,
             )  # fmt: skip
-    if present:
-        files.append(write_dataset_dict(join(staging, "hf"), "hf", present))
-    return files
+            tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
+        with BackgroundSync() as syncing:
+
+            def sync(result: ShardResult) -> None:
+                for file in result.files:
+                    syncing.add(join(self.staging, file.path))
+
+            return shards, self.work.run(write_shard, tasks, stage=stage, each=sync)
+
+
+def _by_split(
+    name: str, shards: Sequence[Shard], results: Sequence[ShardResult]
+) -> list[SplitParts]:
+    """Put one format's shares together, split by split."""
+    return [
+        SplitParts(
+            split=split,
+            rows=sum(r.rows for s, r in zip(shards, results, strict=True) if s.split == split),
+            parts=tuple(
+                r.parts[name] for s, r in zip(shards, results, strict=True) if s.split == split
+            ),
+        )
+        for split in SPLIT_NAMES
+    ]
 
 
 def _quarantine(
-    intake: Intake, kept: NDArray[np.bool_], staging: str, config: Config, work: Work
+    intake: Intake, kept: NDArray[np.bool_], writer: _Writer
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
@@ -189,51 +196,18 @@ def _quarantine(
     for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
         if CODES[row["code"]].severity is Severity.ERROR:
             reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
-    shards = plan_shards(
-        intake.index, np.where(kept, -1, 0).astype(np.int8), ["quarantine"],
-        rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
-    )  # fmt: skip
-    results = _write(
-        shards, intake, staging, config, work, stage="quarantine",
+    _, results = writer.write(
+        np.where(kept, -1, 0).astype(np.int8), ["quarantine"], stage="quarantine",
         reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
     )  # fmt: skip
-    digests = [result.digest for result in results]
-    layout = write_split_files(
-        join(staging, "quarantine"), "quarantine", digests, int((~kept).sum()),
-        QUARANTINE_COLUMNS, split=None,
-    )  # fmt: skip
-    return [*digests, *layout], [issue for result in results for issue in result.issues]
-
-
-def _write_index(
-    intake: Intake,
-    assignment: NDArray[np.int8],
-    shards: Sequence[Shard],
-    results: Sequence[ShardResult],
-    staging: str,
-) -> FileDigest:
-    """Write one row a frame: where it is in the dataset, and what tells it from others."""
-    names = np.array([*SPLIT_NAMES, None], dtype=object)
-    file = np.full(len(assignment), None, dtype=object)
-    row = np.full(len(assignment), -1, np.int64)
-    for shard, result in zip(shards, results, strict=True):
-        places = np.delete(shard.places, list(result.left_out))
-        file[places] = result.digest.path
-        row[places] = np.arange(len(places))
-    table = intake.index.table
-    columns = {
-        name: table[name]
-        for name in ("id", "video_id", "frame_index", "labels", "annotation_digest", "image_crc32")
-    }
-    columns |= {
-        "split": pa.array(names[assignment], pa.string()),
-        "shard": pa.array(file, pa.string()),
-        "row": pa.array(row, pa.int64(), mask=row < 0),
-        "status": pa.array(np.where(assignment >= 0, "kept", "quarantined").tolist(), pa.string()),
-    }
-    return write_table(
-        join(staging, "index", "frames.parquet"), pa.table(columns), name="index/frames.parquet"
+    parts = SplitParts(
+        split="quarantine",
+        rows=int((~kept).sum()),
+        parts=tuple(result.parts["quarantine"] for result in results),
     )
+    files = [file for result in results for file in result.files]
+    files += finish_quarantine(writer.staging, parts)
+    return files, [issue for result in results for issue in result.issues]
 
 
 def _split_document(

@@ -10,22 +10,29 @@ Features are written in the list notation of datasets before 4 (`[...]`), which 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from engine.conversations import messages
 from engine.records import FRAME_SCHEMA
-from engine.storage import FileDigest, join, write_bytes
+from engine.samples import ImageFile, Part, Samples, SplitParts
+from engine.storage import AtomicFile, FileDigest, join, write_bytes
 
 __all__ = [
     "COLUMNS",
     "QUARANTINE_COLUMNS",
     "arrow_schema",
+    "finish",
+    "finish_quarantine",
+    "open_part",
+    "open_quarantine",
+    "quarantine_name",
     "row_batch",
-    "write_dataset_dict",
-    "write_split_files",
+    "shard_name",
 ]
 
 
@@ -86,25 +93,75 @@ def arrow_schema(columns: dict[str, Any]) -> pa.Schema:
     )
 
 
+def shard_name(split: str, number: int) -> str:
+    """Give the name in OUT of a shard's file; it does not change when shards are added."""
+    return f"hf/{split}/data-{number:05d}.arrow"
+
+
+def quarantine_name(number: int) -> str:
+    """Give the name in OUT of a shard of what was set aside."""
+    return f"quarantine/data-{number:05d}.arrow"
+
+
+@contextmanager
+def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
+    """Write a shard's Arrow file; what is yielded takes its rows."""
+    name = shard_name(part.split, part.number)
+    with _arrow_file(part, name, COLUMNS) as stream:
+        schema = arrow_schema(COLUMNS)
+
+        def write(samples: Samples) -> None:
+            turns = samples.conversations
+            texts = {"conversations": turns, "messages": [messages(each) for each in turns]}
+            stream.write_batch(row_batch(schema, samples.frames, samples.images, texts))
+
+        yield write
+
+
+@contextmanager
+def open_quarantine(part: Part) -> Iterator[Callable[[Samples], None]]:
+    """Write a shard of what was set aside, each row with its reasons."""
+    name = quarantine_name(part.number)
+    with _arrow_file(part, name, QUARANTINE_COLUMNS) as stream:
+        schema = arrow_schema(QUARANTINE_COLUMNS)
+
+        def write(samples: Samples) -> None:
+            texts = {"reasons": samples.reasons}
+            stream.write_batch(row_batch(schema, samples.frames, samples.images, texts))
+
+        yield write
+
+
+@contextmanager
+def _arrow_file(part: Part, name: str, columns: dict[str, Any]) -> Iterator[Any]:
+    """A stream into a file of the part, which is complete when the block is left."""
+    with (
+        AtomicFile(part.path(name), name=name, durable=False) as sink,
+        pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), arrow_schema(columns)) as stream,
+    ):
+        yield stream
+    part.files.append(sink.digest())
+
+
 def row_batch(
     schema: pa.Schema,
     frames: pa.Table,
-    images: Sequence[tuple[bytes | None, str | None]],
-    texts: Mapping[str, Sequence[Any]],
+    images: Sequence[ImageFile],
+    texts: dict[str, Any],
 ) -> pa.RecordBatch:
     """Build one record batch of a shard.
 
     Args:
         schema: as `arrow_schema` gives it.
         frames: rows of `FRAME_SCHEMA`; its columns are taken over as they are.
-        images: for each row the file's bytes, unchanged, and its name.
-        texts: the columns that neither of them holds.
+        images: in the order of the rows.
+        texts: sequences for the columns that neither of them holds.
     """
     arrays: list[pa.Array] = []
     for field in schema:
         if field.name == "image":
-            data = pa.array([image for image, _ in images], pa.binary())
-            names = pa.array([name for _, name in images], pa.string())
+            data = pa.array([image.data for image in images], pa.binary())
+            names = pa.array([image.name for image in images], pa.string())
             # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
             absent = data.is_null()
             arrays.append(
@@ -120,25 +177,36 @@ def row_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def write_split_files(
-    folder: str,
-    name: str,
-    shards: Sequence[FileDigest],
-    rows: int,
-    columns: dict[str, Any],
-    *,
-    split: str | None,
-) -> list[FileDigest]:
-    """Write `state.json` and `dataset_info.json` of one split.
+def finish(staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+    """Write what makes the shards a `DatasetDict`; a split without rows is left out.
 
     Args:
-        folder: of the split, where its shards lie already.
-        name: the folder's name in the manifest.
-        shards: in the order rows are numbered.
-        rows: in all of them.
-        columns: features of the split.
-        split: its name; None for a dataset of its own.
+        staging: folder in which OUT grows.
+        splits: all of them.
     """
+    present = [split for split in splits if split.rows]
+    files: list[FileDigest] = []
+    for split in present:
+        folder, name = join(staging, "hf", split.split), f"hf/{split.split}"
+        files += _split_files(folder, name, split, COLUMNS, split=split.split)
+    if present:
+        names = {"splits": [split.split for split in present]}
+        name = "hf/dataset_dict.json"
+        files.append(write_bytes(join(staging, name), _json(names), name=name))
+    return files
+
+
+def finish_quarantine(staging: str, parts: SplitParts) -> list[FileDigest]:
+    """Write what makes the shards of a quarantine a `Dataset`."""
+    folder = join(staging, "quarantine")
+    return _split_files(folder, "quarantine", parts, QUARANTINE_COLUMNS, split=None)
+
+
+def _split_files(
+    folder: str, name: str, parts: SplitParts, columns: dict[str, Any], *, split: str | None
+) -> list[FileDigest]:
+    """Write `state.json` and `dataset_info.json`; `split` is None for a dataset of its own."""
+    shards = parts.files
     content = "".join(shard.sha256 for shard in shards)
     state: dict[str, Any] = {
         "_data_files": [{"filename": shard.path.rsplit("/", 1)[-1]} for shard in shards],
@@ -163,7 +231,7 @@ def write_split_files(
             split or "train": {
                 "name": split or "train",
                 "num_bytes": size,
-                "num_examples": rows,
+                "num_examples": parts.rows,
                 "dataset_name": "sam2prep",
             }
         },
@@ -173,12 +241,6 @@ def write_split_files(
         write_bytes(join(folder, file), _json(content), name=f"{name}/{file}")
         for file, content in files.items()
     ]
-
-
-def write_dataset_dict(folder: str, name: str, splits: Sequence[str]) -> FileDigest:
-    """Write `dataset_dict.json`, which lists the splits that are there."""
-    path = join(folder, "dataset_dict.json")
-    return write_bytes(path, _json({"splits": list(splits)}), name=f"{name}/dataset_dict.json")
 
 
 def _json(value: Any) -> bytes:

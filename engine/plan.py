@@ -3,6 +3,8 @@
 A shard's size is bounded by configuration, never by the number of workers or of frames in all, and
 rows follow the index's order (video, frame). So the bytes of a shard depend on the frames and the
 configuration alone, and neighbouring rows lie beside each other in the export they are read from.
+One row of each split is out of order: the first that has objects comes first of all, because
+readers of line files take the types of all columns from the first rows.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.frame_index import FrameIndex
@@ -22,20 +25,20 @@ class Shard:
     """One output file.
 
     Args:
-        folder: the split's name, or "quarantine".
-        name: of the file in its folder.
+        split: the split's name, or "quarantine".
+        number: of the shard in its split, from 0.
         places: rows of the frame index, in the order of the file.
     """
 
-    folder: str
-    name: str
+    split: str
+    number: int
     places: NDArray[np.int64]
 
 
 def plan_shards(
     index: FrameIndex,
     assignment: NDArray[np.int8],
-    folders: Sequence[str],
+    splits: Sequence[str],
     *,
     rows_per_shard: int,
     shard_bytes: int,
@@ -44,8 +47,8 @@ def plan_shards(
 
     Args:
         index: the frames.
-        assignment: for each frame the place of its split in `folders`.
-        folders: names of the splits.
+        assignment: for each frame the place of its split in `splits`; anything else leaves it out.
+        splits: their names.
         rows_per_shard: most rows of a shard.
         shard_bytes: most image bytes of a shard; an image larger than that is a shard by itself.
 
@@ -53,13 +56,22 @@ def plan_shards(
         Shards by split, then by number; a split without frames has none.
     """
     sizes = index.table["image_bytes"].fill_null(0).to_numpy().astype(np.int64)
+    bare = pc.equal(pc.fill_null(pc.list_value_length(index.table["labels"]), 0), 0)
+    has_objects = ~bare.to_numpy(zero_copy_only=False).astype(bool)
     shards: list[Shard] = []
-    for code, folder in enumerate(folders):
-        places = np.flatnonzero(assignment == code)
+    for code, split in enumerate(splits):
+        places = _objects_first(np.flatnonzero(assignment == code), has_objects)
         for number, (start, stop) in enumerate(_cuts(sizes[places], rows_per_shard, shard_bytes)):
-            name = f"data-{number:05d}.arrow"
-            shards.append(Shard(folder=folder, name=name, places=places[start:stop]))
+            shards.append(Shard(split=split, number=number, places=places[start:stop]))
     return shards
+
+
+def _objects_first(places: NDArray[np.int64], has_objects: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Bring the first row that has objects to the front; the others keep their order."""
+    found = np.flatnonzero(has_objects[places])
+    if not len(found) or found[0] == 0:
+        return places
+    return np.concatenate([places[found[:1]], np.delete(places, found[0])])
 
 
 def _cuts(sizes: NDArray[np.int64], rows_per_shard: int, shard_bytes: int) -> list[tuple[int, int]]:

@@ -139,7 +139,7 @@ class _Run:
         verdict = intake.judge(config)
         if verdict.status == "FAILED" and config.validation == "strict":
             return self.publish_failure(intake, verdict, images_checked="header")
-        built = build(intake, self.staging, config, self.work)
+        built = build(intake, self.staging, self.out, config, self.work)
         if built.issues:  # found while the images were read: the sources' verdict is made again
             intake = intake.with_issues(built.issues)
             verdict = intake.judge(config)

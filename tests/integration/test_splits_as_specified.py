@@ -86,7 +86,7 @@ def test_no_video_is_in_two_splits_and_every_split_has_one(by_video):
 @pytest.mark.parametrize("which", ["balanced", "by_video"])
 def test_the_index_says_where_every_frame_is(which, request):
     out, dataset = request.getfixturevalue(which)
-    index = pq.read_table(out / "index" / "frames.parquet").to_pylist()
+    index = pq.read_table(out / "index").to_pylist()
     shards = {}
     for path in sorted((out / "hf").glob("*/*.arrow")):
         with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:

@@ -10,16 +10,19 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from engine.config import Config
 from engine.hf_layout import (
     COLUMNS,
     QUARANTINE_COLUMNS,
     arrow_schema,
+    finish,
+    finish_quarantine,
+    open_part,
+    open_quarantine,
     row_batch,
-    write_dataset_dict,
-    write_split_files,
 )
 from engine.records import FRAME_SCHEMA
-from engine.storage import AtomicFile
+from engine.samples import ImageFile, Part, Samples, SplitParts
 
 
 def png(value):
@@ -42,36 +45,29 @@ def frames(numbers):
     return pa.Table.from_pylist(rows, schema=FRAME_SCHEMA)
 
 
-def texts(numbers):
-    turns = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}]
-    blocks = [{"type": "image", "text": None}, {"type": "text", "text": "What?"}]
-    said = [{"role": "user", "content": blocks}]
-    return {"conversations": [turns for _ in numbers], "messages": [said for _ in numbers]}
+TURNS = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}]
 
 
-def write_shard(folder, name, numbers, columns=COLUMNS):
-    schema = arrow_schema(columns)
-    extra = texts(numbers) if columns is COLUMNS else {"reasons": [["why"]] * len(numbers)}
-    with (
-        AtomicFile(str(folder / name), name=f"hf/train/{name}") as sink,
-        pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema) as stream,
-    ):
-        for n, text in zip(numbers, zip(*extra.values(), strict=True), strict=True):
-            one = {key: [value] for key, value in zip(extra, text, strict=True)}
-            images = [(png(n), f"frame_{n}.png")]
-            stream.write_batch(row_batch(schema, frames([n]), images, one))
-    return sink.digest()
+def part_of(root, number, numbers, *, split="train", open_it=open_part):
+    """One shard, a batch a row, as a worker writes it."""
+    part = Part(staging=str(root), out="", split=split, number=number, config=Config())
+    with open_it(part) as write:
+        for n in numbers:
+            images = [ImageFile(data=png(n), name=f"frame_{n}.png")]
+            said = {"conversations": [TURNS]} if open_it is open_part else {"reasons": [["why"]]}
+            write(Samples(frames=frames([n]), images=images, **said))
+    return part.result()
+
+
+def split_of(root, shards, split="train"):
+    parts = tuple(part_of(root, k, numbers, split=split) for k, numbers in enumerate(shards))
+    return SplitParts(split=split, rows=sum(map(len, shards)), parts=parts)
 
 
 @pytest.fixture
 def out(tmp_path):
-    digests = [
-        write_shard(tmp_path / "train", "data-00000.arrow", [0, 1]),
-        write_shard(tmp_path / "train", "data-00001.arrow", [2]),
-    ]
-    write_split_files(str(tmp_path / "train"), "hf/train", digests, 3, COLUMNS, split="train")
-    write_dataset_dict(str(tmp_path), "hf", ["train"])
-    return tmp_path
+    finish(str(tmp_path), [split_of(tmp_path, [[0, 1], [2]])])
+    return tmp_path / "hf"
 
 
 def test_datasets_reads_it(out):
@@ -133,12 +129,10 @@ def test_the_notation_is_the_one_of_before_datasets_4(columns):
 
 
 def test_the_quarantine_is_a_dataset_of_its_own(tmp_path):
-    folder = tmp_path / "quarantine"
-    digest = write_shard(folder, "data-00000.arrow", [1], QUARANTINE_COLUMNS)
-    files = write_split_files(
-        str(folder), "quarantine", [digest], 1, QUARANTINE_COLUMNS, split=None
-    )
-    loaded = datasets.load_from_disk(str(folder))
+    part = part_of(tmp_path, 0, [1], split="quarantine", open_it=open_quarantine)
+    parts = SplitParts(split="quarantine", rows=1, parts=(part,))
+    files = finish_quarantine(str(tmp_path), parts)
+    loaded = datasets.load_from_disk(str(tmp_path / "quarantine"))
     assert isinstance(loaded, datasets.Dataset)
     assert loaded[0]["reasons"] == ["why"]
     assert not {"conversations", "messages"} & set(loaded.column_names)
@@ -148,12 +142,20 @@ def test_the_quarantine_is_a_dataset_of_its_own(tmp_path):
     ]
 
 
-def test_digests_are_those_of_the_files(out):
-    digests = [write_shard(out / "x", "data-00000.arrow", [1])]
-    files = write_split_files(str(out / "x"), "hf/x", digests, 1, COLUMNS, split="x")
+def test_digests_are_those_of_the_files(tmp_path):
+    parts = split_of(tmp_path, [[0], [1, 2]])
+    files = [*parts.files, *finish(str(tmp_path), [parts])]
+    assert len({file.path for file in files}) == len(files) == 5
     for file in files:
-        data = (out / "x" / file.path.rpartition("/")[2]).read_bytes()
-        assert file.sha256 == hashlib.sha256(data).hexdigest()
+        data = (tmp_path / file.path).read_bytes()
+        assert (file.sha256, file.size_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+
+
+def test_a_split_without_rows_is_left_out(tmp_path):
+    empty = SplitParts(split="test", rows=0, parts=())
+    finish(str(tmp_path), [split_of(tmp_path, [[0]]), empty])
+    assert list(datasets.load_from_disk(str(tmp_path / "hf"))) == ["train"]
+    assert finish(str(tmp_path), [empty]) == []
 
 
 def test_the_fingerprint_follows_the_content(tmp_path):
@@ -161,16 +163,18 @@ def test_the_fingerprint_follows_the_content(tmp_path):
     prints = []
     for place, numbers in (("a", [0, 1]), ("b", [0, 1]), ("c", [1, 0])):
         folder = tmp_path / place
-        digest = write_shard(folder, "data-00000.arrow", numbers)
-        write_split_files(str(folder), "hf/train", [digest], 2, COLUMNS, split="train")
-        prints.append(datasets.load_from_disk(str(folder))._fingerprint)
+        finish(str(folder), [split_of(folder, [numbers])])
+        prints.append(datasets.load_from_disk(str(folder / "hf"))["train"]._fingerprint)
     assert prints[0] == prints[1] != prints[2]
 
 
 def test_a_row_without_an_image():
     schema = arrow_schema(QUARANTINE_COLUMNS)
     batch = row_batch(
-        schema, frames([1, 2]), [(None, None), (b"x", "x.png")], {"reasons": [[], []]}
+        schema,
+        frames([1, 2]),
+        [ImageFile(data=None, name=None), ImageFile(data=b"x", name="x.png")],
+        {"reasons": [[], []]},
     )
     assert batch.schema.equals(schema)
     assert batch.column("image").to_pylist() == [
@@ -180,6 +184,6 @@ def test_a_row_without_an_image():
 
 
 def test_a_batch_of_no_rows():
-    batch = row_batch(arrow_schema(COLUMNS), frames([]), [], texts([]))
+    batch = row_batch(arrow_schema(COLUMNS), frames([]), [], {"conversations": [], "messages": []})
     assert batch.num_rows == 0
     assert batch.schema.equals(arrow_schema(COLUMNS))

@@ -11,10 +11,11 @@ from engine.plan import plan_shards, rows_of
 FOLDERS = ["train", "validation", "test"]
 
 
-def index_of(sizes, files=None, rows=None):
+def index_of(sizes, files=None, rows=None, labels=None):
     n = len(sizes)
     table = pa.table(
         {
+            "labels": pa.array(labels or [["dog"]] * n, pa.list_(pa.string())),
             "image_bytes": pa.array(sizes, pa.int64()),
             "file": pa.array(files if files is not None else [0] * n, pa.int32()),
             "row": pa.array(rows if rows is not None else range(n), pa.int32()),
@@ -37,11 +38,11 @@ def by_hand(sizes, assignment, rows, n_bytes):
         for place in [i for i, a in enumerate(assignment) if a == code]:
             size = sizes[place] or 0
             if now and (len(now) == rows or weight + size > n_bytes):
-                shards.append((folder, f"data-{number:05d}.arrow", now))
+                shards.append((folder, number, now))
                 number, now, weight = number + 1, [], 0
             now, weight = [*now, place], weight + size
         if now:
-            shards.append((folder, f"data-{number:05d}.arrow", now))
+            shards.append((folder, number, now))
     return shards
 
 
@@ -54,7 +55,7 @@ def by_hand(sizes, assignment, rows, n_bytes):
 def test_shards_are_those_of_a_plain_loop(frames, rows, n_bytes):
     sizes, assignment = [size for size, _ in frames], [code for _, code in frames]
     found = plan(index_of(sizes), assignment, rows=rows, n_bytes=n_bytes)
-    assert [(s.folder, s.name, s.places.tolist()) for s in found] == by_hand(
+    assert [(s.split, s.number, s.places.tolist()) for s in found] == by_hand(
         sizes, assignment, rows, n_bytes
     )
 
@@ -62,6 +63,15 @@ def test_shards_are_those_of_a_plain_loop(frames, rows, n_bytes):
 def test_an_image_larger_than_a_shard_is_one_by_itself():
     found = plan(index_of([5, 100, 5]), [0, 0, 0], n_bytes=10)
     assert [shard.places.tolist() for shard in found] == [[0], [1], [2]]
+
+
+def test_the_first_row_of_a_split_has_objects():
+    """Readers of line files take the type of a column from its first rows."""
+    labels = [[], None, ["dog"], [], ["cat"]]
+    found = plan(index_of([1] * 5, labels=labels), [0] * 5, rows=2)
+    assert [shard.places.tolist() for shard in found] == [[2, 0], [1, 3], [4]]
+    bare = plan(index_of([1] * 3, labels=[[], None, []]), [0, 0, 1])
+    assert [shard.places.tolist() for shard in bare] == [[0, 1], [2]]
 
 
 def test_frames_that_are_set_aside_are_in_no_shard():

@@ -1,0 +1,40 @@
+"""The output formats: which module writes each of them.
+
+A format is a module with two functions, told apart here and nowhere else.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from engine import hf_layout
+from engine.errors import ConfigError
+from engine.samples import Part, Samples, SplitParts
+from engine.storage import FileDigest
+
+__all__ = ["finish", "open_part"]
+
+
+def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples], None]]:
+    """Begin one format's share of a shard; what the block gets takes the rows."""
+    match name:
+        case "hf":
+            return hf_layout.open_part(part)
+    raise ConfigError("format", "is not written yet", got=name, expected="hf")
+
+
+def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+    """Make the whole of a format's shares.
+
+    Args:
+        name: of the format.
+        staging: folder in which OUT grows.
+        splits: all splits, in their order; those without rows too.
+
+    Returns:
+        Every file of the format, those written by `open_part` too.
+    """
+    files = [file for split in splits for file in split.files]
+    match name:
+        case "hf":
+            return files + hf_layout.finish(staging, splits)
+    raise ConfigError("format", "is not written yet", got=name, expected="hf")

@@ -1,0 +1,261 @@
+"""Writing a shard: its rows to every format at once, each image read and checked once.
+
+A plain function of a plain record, without Ray. Beside the formats every shard writes its part of
+`OUT/index`: the checked rows as they are, without texts and images, and where each has gone. From
+them a dataset can be split anew and checked without reading an export again.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine import hf_layout
+from engine.config import Config
+from engine.conversations import VisibleObject, converse
+from engine.formats import open_part
+from engine.frame_check import image_member, image_problem
+from engine.members import MemberError, read_member
+from engine.records import FRAME_SCHEMA, Issue
+from engine.samples import ImageFile, Part, PartResult, Samples, Turns
+from engine.storage import FileDigest, file_name, join
+from engine.tables import read_table, write_table
+
+__all__ = ["INDEX_SCHEMA", "ShardResult", "ShardTask", "index_name", "write_shard"]
+
+# One record batch: small enough for a shard to be written in bounded memory.
+_BATCH_BYTES = 16 * 2**20
+_BATCH_ROWS = 256
+
+# Where an image lies in its export is of no use once it is in the dataset, and names a machine.
+_PLACES = {"image_source", "image_offset", "image_compressed_bytes", "image_method"}
+
+INDEX_SCHEMA = pa.schema(
+    [
+        pa.field("split", pa.string()),  # null for what was set aside
+        pa.field("shard", pa.string()),  # the file of OUT that holds the row's image
+        pa.field("row", pa.int64()),  # of the row in its shard
+        pa.field("status", pa.string()),
+        *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
+    ]
+)
+"""The files of `OUT/index`: one row a frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """One shard to be written.
+
+    Args:
+        staging: folder in which OUT grows.
+        out: where it will be.
+        split: name of the split, or "quarantine".
+        number: of the shard in its split, from 0.
+        rows: (row file, rows in it) in the order of the shard.
+        config: of the run.
+        reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
+    """
+
+    staging: str
+    out: str
+    split: str
+    number: int
+    rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
+    config: Config
+    reasons: tuple[tuple[str, ...], ...] | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats that the shard is written in."""
+        return self.config.formats if self.reasons is None else ("quarantine",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What the writing of a shard came to.
+
+    Args:
+        parts: of each format, by its name.
+        index: the shard's file in `OUT/index`.
+        rows: written.
+        objects: visible instances in them.
+        left_out: places in the shard whose image turned out bad; always empty in a quarantine.
+        issues: why.
+        image_bytes: taken over.
+    """
+
+    parts: dict[str, PartResult]
+    index: FileDigest
+    rows: int
+    objects: int
+    left_out: tuple[int, ...]
+    issues: tuple[Issue, ...]
+    image_bytes: int
+
+    @property
+    def files(self) -> list[FileDigest]:
+        """Every file of the dataset that was written."""
+        return [self.index, *(file for part in self.parts.values() for file in part.files)]
+
+
+def index_name(split: str, number: int) -> str:
+    """Give the name in OUT of a shard's part of the index."""
+    return f"index/{split}-{number:05d}.parquet"
+
+
+def write_shard(task: ShardTask) -> ShardResult:
+    """Write one shard: rows in the plan's order, image bytes unchanged.
+
+    An image whose CRC, end or (where asked for) pixels are bad is left out and reported; in a
+    quarantine its row stays, without the image. The files are not waited for to be on the disk.
+    """
+    frames = pa.concat_tables(
+        [read_table(file).take(pa.array(rows)) for file, rows in task.rows]
+    ).combine_chunks()
+    keep_all = task.reasons is not None
+    issues: list[Issue] = []
+    left_out: list[int] = []
+    image_bytes = 0
+    parts = {
+        name: Part(
+            staging=task.staging, out=task.out, split=task.split, number=task.number,
+            config=task.config,
+        )
+        for name in task.formats
+    }  # fmt: skip
+    with ExitStack() as stack:
+        writers = [stack.enter_context(_open(name, part)) for name, part in parts.items()]
+        for images in _image_batches(task, frames):
+            issues += [image.issue for image in images if image.issue]
+            left_out += [image.place for image in images if image.data is None]
+            kept = [image for image in images if keep_all or image.data is not None]
+            if kept:
+                samples = _samples(task, frames, kept)
+                for write in writers:
+                    write(samples)
+            image_bytes += sum(len(image.data or b"") for image in kept)
+    if not keep_all and left_out:
+        frames = frames.take(pa.array(np.delete(np.arange(len(frames)), left_out)))
+    return ShardResult(
+        parts={name: part.result() for name, part in parts.items()},
+        index=_write_index(task, frames),
+        rows=len(frames),
+        objects=pc.sum(pc.list_value_length(frames["labels"])).as_py() or 0,
+        left_out=() if keep_all else tuple(left_out),
+        issues=tuple(issues),
+        image_bytes=image_bytes,
+    )
+
+
+def _open(name: str, part: Part) -> Any:
+    return hf_layout.open_quarantine(part) if name == "quarantine" else open_part(name, part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Image:
+    """An image read for a row: its bytes, or None and why not."""
+
+    place: int
+    data: bytes | None
+    name: str | None
+    issue: Issue | None = None
+
+
+def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
+    """Read the images of a shard, as many at a time as make one record batch."""
+    columns = [name for name in FRAME_SCHEMA.names if name.startswith("image_")]
+    rows = frames.select(["id", "video_id", "frame_index", *columns]).to_pylist()
+    batch: list[_Image] = []
+    n_bytes = 0
+    for place, row in enumerate(rows):
+        image = _read_image(task, place, row)
+        batch.append(image)
+        n_bytes += len(image.data or b"")
+        if n_bytes >= _BATCH_BYTES or len(batch) == _BATCH_ROWS:
+            yield batch
+            batch, n_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
+    if row["image_source"] is None:  # only a quarantined row has no image
+        return _Image(place=place, data=None, name=None)
+    name = row["image_name"].rsplit("/", 1)[-1]
+    try:
+        data = read_member(row["image_source"], image_member(row))
+        problem = image_problem(data, task.config.check_images)
+    except MemberError as error:
+        problem = ("image_unreadable", error.complaint)
+    if problem is None:
+        return _Image(place=place, data=data, name=name)
+    code, message = problem
+    if task.reasons is not None and any(r.startswith(f"{code}:") for r in task.reasons[place]):
+        return _Image(place=place, data=None, name=name)
+    issue = Issue(
+        code=code, source=file_name(row["image_source"]), video_id=row["video_id"],
+        frame_id=row["id"], frame_index=row["frame_index"], message=message,
+    )  # fmt: skip
+    return _Image(place=place, data=None, name=name, issue=issue)
+
+
+def _samples(task: ShardTask, frames: pa.Table, kept: list[_Image]) -> Samples:
+    """Put the rows of one batch together with their images and texts."""
+    batch = frames.take(pa.array([image.place for image in kept], pa.int64()))
+    images = [ImageFile(data=image.data, name=image.name) for image in kept]
+    if task.reasons is None:
+        return Samples(frames=batch, images=images, conversations=_conversations(task, batch))
+    reasons = [[*task.reasons[image.place], *_found(image)] for image in kept]
+    return Samples(frames=batch, images=images, reasons=reasons)
+
+
+def _found(image: _Image) -> list[str]:
+    return [f"{image.issue.code}: {image.issue.message}"] if image.issue else []
+
+
+def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
+    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas"]
+    return [
+        converse(
+            seed=task.config.seed,
+            frame_id=row["id"],
+            width=row["width"],
+            height=row["height"],
+            objects=[
+                VisibleObject(label=label, box=tuple(box), area=area)
+                for label, box, area in zip(
+                    row["labels"], row["bounding_boxes"], row["areas"], strict=True
+                )
+            ],
+            box_style=task.config.box_style,
+        )
+        for row in frames.select(columns).to_pylist()
+    ]
+
+
+def _write_index(task: ShardTask, frames: pa.Table) -> FileDigest:
+    """Write the shard's part of the index."""
+    rows, kept = len(frames), task.reasons is None
+    names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
+    own = {
+        "split": pa.array([task.split if kept else None] * rows, pa.string()),
+        "shard": pa.array([_image_shard(task)] * rows, pa.string()),
+        "row": pa.array(np.arange(rows), pa.int64()),
+        "status": pa.array(["kept" if kept else "quarantined"] * rows, pa.string()),
+        "image_name": names,  # folders differ between a ZIP and the same export unpacked
+    }
+    columns = [own[name] if name in own else frames[name] for name in INDEX_SCHEMA.names]
+    table = pa.table(columns, schema=INDEX_SCHEMA)
+    name = index_name(task.split, task.number)
+    return write_table(join(task.staging, name), table, name=name, durable=False)
+
+
+def _image_shard(task: ShardTask) -> str | None:
+    """The file of OUT that holds the images of a shard."""
+    if task.reasons is not None:
+        return hf_layout.quarantine_name(task.number)
+    return hf_layout.shard_name(task.split, task.number) if "hf" in task.formats else None

@@ -1,0 +1,191 @@
+"""Writing a shard: its rows to the formats and the index, and what it could not use."""
+
+import hashlib
+import zipfile
+
+import datasets
+import numpy as np
+import pytest
+
+from engine.config import Config
+from engine.sample_export import write_sample_export
+from engine.shards import INDEX_SCHEMA, ShardTask, write_shard
+from engine.stages import scan_range
+from engine.tables import read_table
+from tests.scanning import SMALL, scans
+
+
+def shard(tmp_path, rows, **changes):
+    keywords = {
+        "staging": str(tmp_path), "out": str(tmp_path), "split": "train", "number": 0,
+        "rows": rows, "config": Config(), "reasons": None,
+    }  # fmt: skip
+    return ShardTask(**keywords | changes)
+
+
+def arrow_of(task):
+    folder = "quarantine" if task.reasons else f"hf/{task.split}"
+    return datasets.Dataset.from_file(f"{task.staging}/{folder}/data-{task.number:05d}.arrow")
+
+
+def undecoded(rows):
+    return rows.cast_column("image", datasets.Image(decode=False))["image"]
+
+
+@pytest.fixture
+def scanned(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    (task,) = scans(tmp_path, truth)
+    return truth, scan_range(task)
+
+
+def test_a_shard_holds_the_rows_in_the_order_given(tmp_path, scanned):
+    truth, result = scanned
+    order = [4, 0, 2]
+    task = shard(tmp_path, ((result.rows_path, np.array(order)),))
+    written = write_shard(task)
+    (file,) = written.parts["hf"].files
+    data = (tmp_path / file.path).read_bytes()
+    assert file.path == "hf/train/data-00000.arrow"
+    assert file.sha256 == hashlib.sha256(data).hexdigest()
+    assert (written.rows, written.left_out, written.issues) == (3, (), ())
+    loaded = arrow_of(task).cast_column("image", datasets.Image(decode=False))
+    assert loaded["frame_index"][:] == [order_ * 6 for order_ in order]
+    with zipfile.ZipFile(truth.path) as archive:
+        members = [archive.read(truth.frames[k].image) for k in order]
+    assert [image["bytes"] for image in loaded["image"]] == members
+    assert written.image_bytes == sum(map(len, members))
+
+
+def test_rows_may_come_from_several_files(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    parts = [scan_range(task) for task in scans(tmp_path, truth, frames_per_range=3)]
+    rows = ((parts[1].rows_path, np.array([2, 0])), (parts[0].rows_path, np.array([1])))
+    task = shard(tmp_path, rows)
+    write_shard(task)
+    assert arrow_of(task)["frame_index"][:] == [30, 18, 6]
+
+
+@pytest.mark.parametrize("bad", [[0], [5], [1, 3], range(6)])
+def test_a_damaged_image_is_left_out_and_reported(tmp_path, bad):
+    truth = write_sample_export(tmp_path / "a.zip", image_crc_flip=bad, **SMALL)
+    (task,) = scans(tmp_path, truth)
+    result = scan_range(task)
+    assert read_table(result.issues_path).num_rows == 0  # the headers are whole
+    order = [5, 4, 3, 2, 1, 0]
+    own = shard(tmp_path, ((result.rows_path, np.array(order)),))
+    written = write_shard(own)
+    assert written.left_out == tuple(place for place, k in enumerate(order) if k in bad)
+    assert written.rows == 6 - len(bad)
+    assert [issue.code for issue in written.issues] == ["image_unreadable"] * len(bad)
+    assert [issue.frame_index for issue in written.issues] == [k * 6 for k in order if k in bad]
+    loaded = arrow_of(own)
+    assert loaded["frame_index"][:] == [k * 6 for k in order if k not in bad]
+
+
+def test_a_reports_source_is_the_exports_name_not_its_place(tmp_path):
+    """The report travels with the dataset; where the export lay on this machine does not."""
+    truth = write_sample_export(tmp_path / "a.zip", image_crc_flip=[2], **SMALL)
+    (task,) = scans(tmp_path, truth)
+    rows = ((scan_range(task).rows_path, np.arange(6)),)
+    (issue,) = write_shard(shard(tmp_path, rows)).issues
+    assert issue.source == "a.zip"
+    assert str(tmp_path) not in issue.message
+
+
+def test_a_shard_again_is_the_same_bytes(tmp_path, scanned):
+    _, result = scanned
+    rows = ((result.rows_path, np.arange(6)),)
+    one = write_shard(shard(tmp_path / "1", rows))
+    two = write_shard(shard(tmp_path / "2", rows))
+    assert one == two
+
+
+def test_texts_follow_seed_and_box_style(tmp_path, scanned):
+    _, result = scanned
+    rows = ((result.rows_path, np.arange(6)),)
+
+    def said(place, **changes):
+        task = shard(tmp_path / place, rows, config=Config(**changes))
+        write_shard(task)
+        return arrow_of(task)["conversations"][:]
+
+    assert said("a") == said("b")
+    assert said("a") != said("c", seed=43)
+    assert said("a") != said("d", box_style="xyxy")
+
+
+def test_batches_of_any_size_give_the_same_rows(tmp_path, scanned, monkeypatch):
+    _, result = scanned
+    rows = ((result.rows_path, np.arange(6)),)
+    whole = shard(tmp_path / "whole", rows)
+    write_shard(whole)
+    monkeypatch.setattr("engine.shards._BATCH_ROWS", 2)
+    monkeypatch.setattr("engine.shards._BATCH_BYTES", 30_000)
+    cut = shard(tmp_path / "cut", rows)
+    write_shard(cut)
+    assert arrow_of(cut)[:] == arrow_of(whole)[:]
+
+
+def test_a_quarantine_keeps_every_row_with_its_reasons(tmp_path):
+    truth = write_sample_export(
+        tmp_path / "a.zip", image_crc_flip=[1], frames_without_image=[2], **SMALL
+    )
+    (task,) = scans(tmp_path, truth)
+    rows = ((scan_range(task).rows_path, np.array([0, 1, 2])),)
+    own = shard(
+        tmp_path, rows, split="quarantine", reasons=(("a: b",), ("c: d", "e: f"), ("g: h",))
+    )
+    written = write_shard(own)
+    assert (written.rows, written.left_out) == (3, ())
+    (found,) = written.issues  # nobody had read this image before
+    assert (found.code, found.frame_index) == ("image_unreadable", 6)
+    loaded = arrow_of(own).cast_column("image", datasets.Image(decode=False))
+    new = f"image_unreadable: {found.message}"
+    assert loaded["reasons"][:] == [["a: b"], ["c: d", "e: f", new], ["g: h"]]
+    data = [(image or {}).get("bytes") for image in loaded["image"]]
+    assert data[0] is not None
+    assert data[1:] == [None, None]
+
+
+def test_a_failed_write_leaves_no_shard(tmp_path, scanned, monkeypatch):
+    _, result = scanned
+
+    def full(*_args, **_keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("engine.hf_layout.row_batch", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_shard(shard(tmp_path / "new", ((result.rows_path, np.arange(6)),)))
+    assert [file for file in (tmp_path / "new").rglob("*") if file.is_file()] == []
+
+
+def test_the_index_has_every_row_and_its_place(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", image_crc_flip=[1], **SMALL)
+    (task,) = scans(tmp_path, truth)
+    rows = ((scan_range(task).rows_path, np.array([4, 1, 0])),)
+    written = write_shard(shard(tmp_path, rows, number=3))
+    assert written.index.path == "index/train-00003.parquet"
+    index = read_table(str(tmp_path / written.index.path))
+    assert index.schema.remove_metadata().equals(INDEX_SCHEMA)
+    found = index.select(["split", "shard", "row", "status", "frame_index"]).to_pylist()
+    name = "hf/train/data-00003.arrow"
+    assert [tuple(row.values()) for row in found] == [
+        ("train", name, 0, "kept", 24), ("train", name, 1, "kept", 0)
+    ]  # fmt: skip
+    loaded = datasets.Dataset.from_file(str(tmp_path / name))
+    assert index["image_name"].to_pylist() == [image["path"] for image in undecoded(loaded)]
+    for column in ("id", "labels", "masks", "areas", "object_ids"):
+        assert loaded[column][:] == index[column].to_pylist()
+    assert str(tmp_path) not in str(index.to_pylist())  # it travels with the dataset
+
+
+def test_a_quarantined_row_is_in_no_split(tmp_path, scanned):
+    _, result = scanned
+    rows = ((result.rows_path, np.array([2])),)
+    own = shard(tmp_path, rows, split="quarantine", reasons=(("a: b",),))
+    (row,) = read_table(str(tmp_path / write_shard(own).index.path)).to_pylist()
+    place = {key: row[key] for key in ("split", "shard", "row", "status")}
+    assert place == {
+        "split": None, "shard": "quarantine/data-00000.arrow", "row": 0, "status": "quarantined"
+    }  # fmt: skip
