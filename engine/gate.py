@@ -36,6 +36,10 @@ def require_trainable(out: str) -> dict[str, Any]:
         raise NotTrainableError(out, ["validation FAILED", *errors])
     if state is OutState.UNFINISHED:
         raise NotTrainableError(out, ["the run that was to write this dataset did not finish"])
+    if state is OutState.PENDING:
+        raise NotTrainableError(
+            out, ["a run's outcome is not in its place yet: run its command again"]
+        )
     if state is not OutState.FINISHED:
         raise RunError(out, "holds no prepared dataset", advice="use: sam2prep prepare")
     try:

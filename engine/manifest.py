@@ -19,12 +19,31 @@ from engine.errors import RunError
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
 
-__all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", "state_of"]
+__all__ = [
+    "FILES",
+    "FOLDERS",
+    "JOURNAL",
+    "STAGING",
+    "OutState",
+    "encode",
+    "make_manifest",
+    "read_json",
+    "read_manifest",
+    "state_of",
+]
 
-# Everything a run puts at the top of OUT.
-_OURS = frozenset(
-    (".staging", "hf", "index", "quarantine", "report", "split.json", "summary.json")
-)  # fmt: skip
+STAGING = ".staging"
+"""Work in progress, below OUT."""
+
+JOURNAL = ".staging/commit.json"
+"""There while a run's outcome is decided and not in its place yet."""
+
+FOLDERS = ("hf", "quarantine", "report", "index")
+"""Every folder that a run may leave in OUT."""
+
+FILES = ("split.json", "summary.json", "manifest.json")
+"""Every file that a run may leave at the top of OUT, in the order of their publication."""
+
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 
 
@@ -34,6 +53,7 @@ class OutState(StrEnum):
     EMPTY = "empty"
     FINISHED = "finished"
     FAILED = "failed"
+    PENDING = "pending"
     UNFINISHED = "unfinished"
     FOREIGN = "foreign"
 
@@ -118,10 +138,13 @@ def state_of(out: str) -> OutState:
     """Say what is in the place where a dataset shall go."""
     if not exists(out):
         return OutState.EMPTY
+    if exists(join(out, JOURNAL)):
+        return OutState.PENDING
     if exists(join(out, "manifest.json")):
         return OutState.FINISHED
     files = list_files(out)
-    if not all(file.split("/", 1)[0] in _OURS for file in files) or is_file(out):
+    ours = {STAGING, *FOLDERS, *FILES}
+    if not all(file.split("/", 1)[0] in ours for file in files) or is_file(out):
         return OutState.FOREIGN
     reported = "report/validation.json" in files and "summary.json" in files
     # A report that does not say FAILED, without a manifest: the run died while publishing.

@@ -1,8 +1,7 @@
 """`prepare`: the whole way from exports to a dataset, and its commit.
 
-The order of the commit is the promise of the format: everything is written below `OUT/.staging`,
-each folder is put in its place when all of it is there, and `manifest.json` comes last. Whatever
-dies before that leaves no dataset, and no half of one.
+Everything is written below `OUT/.staging`, the manifest too, and published when all of it is there
+(`engine.publication`). Whatever dies before that leaves OUT as it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +13,21 @@ from engine.config import Config, Execution
 from engine.dataset_build import Built, build
 from engine.errors import OutputError, RunError
 from engine.intake import Intake, find_sources, take_in
-from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
+from engine.manifest import (
+    STAGING,
+    OutState,
+    encode,
+    make_manifest,
+    read_json,
+    read_manifest,
+    state_of,
+)
+from engine.publication import complete, is_pending, publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.storage import (
-    exists,
     join,
     make_dirs,
-    move_tree,
     remove,
     topmost_missing,
     write_bytes,
@@ -30,9 +36,6 @@ from engine.survey import digests_of
 from engine.work import Progress, Work, start_work
 
 __all__ = ["prepare"]
-
-_STAGING = ".staging"
-_FOLDERS = ("hf", "quarantine", "report", "index")
 
 
 def prepare(
@@ -62,6 +65,7 @@ def prepare(
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
+    complete(out)
     state = state_of(out)
     if state is OutState.FOREIGN:
         raise OutputError(
@@ -78,7 +82,7 @@ def prepare(
 def _staging(out: str) -> Iterator[str]:
     """A place for work in progress that is gone afterwards, whatever happens."""
     made = topmost_missing(out)
-    staging = join(out, _STAGING)
+    staging = join(out, STAGING)
     try:
         remove(staging)
         make_dirs(staging)
@@ -87,27 +91,10 @@ def _staging(out: str) -> Iterator[str]:
         place = f"{out}: {error.filename}" if error.filename else out
         raise RunError(place, f"the run broke: {error.strerror or error}") from error
     finally:
-        remove(staging)
+        if not is_pending(out):
+            remove(staging)
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
-
-
-@contextmanager
-def _all_or_nothing(out: str) -> Iterator[None]:
-    """Withdraw everything put into OUT if the block is left before its end, however."""
-    done = False
-    try:
-        yield
-        done = True
-    finally:
-        if not done:
-            _clear(out)
-
-
-def _clear(out: str) -> None:
-    """Remove what a run publishes, the manifest first: without it nothing counts as a dataset."""
-    for part in ("manifest.json", "summary.json", "split.json", *_FOLDERS):
-        remove(join(out, part))
 
 
 def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str, Any]:
@@ -156,18 +143,12 @@ class _Run:
         )
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
-        with _all_or_nothing(self.out):
-            _clear(self.out)
-            move_tree(join(self.staging, "report"), join(self.out, "report"))
-            write_bytes(join(self.out, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        publish(self.out, ("report", "summary.json"))
         return summary
 
     def publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
-        with _all_or_nothing(self.out):
-            return self._publish(intake, sources, built)
-
-    def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
         published = built.judge(intake, self.config)
         document = validation_document(intake.exports, published, self.config, sources=sources)
         with self.work.timed("commit"):
@@ -175,14 +156,10 @@ class _Run:
             files += write_report(
                 join(self.staging, "report"), document, built.split, intake.issues
             )
-            _clear(self.out)
-            for folder in _FOLDERS:
-                if exists(join(self.staging, folder)):
-                    move_tree(join(self.staging, folder), join(self.out, folder))
             split = encode(built.split)
-            files.append(write_bytes(join(self.out, "split.json"), split, name="split.json"))
+            files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
         summary = self.summary(intake, document, built)
-        write_bytes(join(self.out, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
             inputs=_inputs(intake),
             config=self.config.to_json(),
@@ -190,7 +167,8 @@ class _Run:
             samples=built.samples,
             files=files,
         )
-        write_bytes(join(self.out, "manifest.json"), encode(manifest))
+        write_bytes(join(self.staging, "manifest.json"), encode(manifest))
+        publish(self.out)
         return summary
 
     def summary(

@@ -31,7 +31,6 @@ __all__ = [
     "join",
     "list_files",
     "make_dirs",
-    "move_tree",
     "read_bytes",
     "remove",
     "stored_bytes",
@@ -157,23 +156,6 @@ def topmost_missing(path: str) -> str | None:
         return path
     missing = [place for place in (Path(path), *Path(path).parents) if not place.exists()]
     return str(missing[-1])
-
-
-def move_tree(source: str, target: str) -> None:
-    """Make the folder `source` become `target`, replacing what is there.
-
-    Locally this is a rename within one file system. On an object store it is a copy of every
-    object, so a reader may see old and new objects side by side until the manifest is written.
-    """
-    remove(target)
-    old, new = local_path(source), local_path(target)
-    if old is None or new is None:
-        filesystem, inner = url_filesystem(source)
-        filesystem.mv(inner, url_filesystem(target)[1], recursive=True)
-        return
-    new.parent.mkdir(parents=True, exist_ok=True)
-    old.rename(new)
-    _sync(new.parent)
 
 
 def temporary_folder(prefix: str) -> str:

@@ -53,7 +53,11 @@ def validate(
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
-    if report is not None and state_of(report) in (OutState.FINISHED, OutState.FAILED):
+    if report is not None and state_of(report) in (
+        OutState.FINISHED,
+        OutState.FAILED,
+        OutState.PENDING,
+    ):
         raise OutputError(report, "holds a dataset's own report", advice="name another folder")
     with _scratch(report) as staging, start_work(execution, exports, progress) as work:
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
