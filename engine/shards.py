@@ -18,12 +18,13 @@ from engine import hf_layout
 from engine.config import Config
 from engine.conversations import VisibleObject, converse
 from engine.formats import open_part
-from engine.frame_check import image_member, image_problem
-from engine.members import MemberError, read_member
+from engine.frame_check import image_problem
+from engine.members import MemberError
+from engine.prepared_rows import read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples, Turns
 from engine.storage import FileDigest, file_name, join
-from engine.tables import read_table, write_table
+from engine.tables import write_table
 
 __all__ = ["INDEX_SCHEMA", "ShardResult", "ShardTask", "index_name", "write_shard"]
 
@@ -113,9 +114,8 @@ def write_shard(task: ShardTask) -> ShardResult:
     An image whose CRC, end or (where asked for) pixels are bad is left out and reported; in a
     quarantine its row stays, without the image. The files are not waited for to be on the disk.
     """
-    frames = pa.concat_tables(
-        [read_table(file).take(pa.array(rows)) for file, rows in task.rows]
-    ).combine_chunks()
+    frames = pa.concat_tables([take_rows(file, rows) for file, rows in task.rows])
+    frames = frames.combine_chunks()
     keep_all = task.reasons is not None
     issues: list[Issue] = []
     left_out: list[int] = []
@@ -187,7 +187,7 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
         return _Image(place=place, data=None, name=None)
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
-        data = read_member(row["image_source"], image_member(row))
+        data = read_image(row)
         problem = image_problem(data, task.config.check_images)
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
