@@ -26,9 +26,11 @@ __all__ = [
     "STAGING",
     "OutState",
     "encode",
+    "is_whole",
     "make_manifest",
     "read_json",
     "read_manifest",
+    "sealed",
     "state_of",
 ]
 
@@ -97,8 +99,23 @@ def make_manifest(
         "samples": samples,
         "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
     }
-    document["digest"] = _digest(document)
-    return document
+    return sealed(document)
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a document with the digest of its own content: no other file vouches for it."""
+    return {**document, "digest": _digest(document)}
+
+
+def is_whole(content: bytes) -> bool:
+    """Say whether a file still is what `encode` made of a sealed document, to the byte."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(document, dict) or encode(document) != content:
+        return False
+    return document.get("digest") == _digest(document)
 
 
 def _digest(document: Mapping[str, Any]) -> str:

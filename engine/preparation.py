@@ -20,6 +20,7 @@ from engine.manifest import (
     make_manifest,
     read_json,
     read_manifest,
+    sealed,
     state_of,
 )
 from engine.publication import complete, is_pending, publish
@@ -143,7 +144,7 @@ class _Run:
         )
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
-        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(sealed(summary)))
         publish(self.out, ("report", "summary.json"))
         return summary
 
@@ -159,7 +160,7 @@ class _Run:
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
         summary = self.summary(intake, document, built)
-        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(sealed(summary)))
         manifest = make_manifest(
             inputs=_inputs(intake),
             config=self.config.to_json(),

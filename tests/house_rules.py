@@ -21,10 +21,10 @@ FLOORS = {
     " records sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate publication quality sample_export samples"
     " sav_listing tracks",
-    4: "hf_layout likeness plan prepared_rows report stages survey track_check",
+    4: "hf_layout likeness plan prepared_rows report row_checks stages survey track_check",
     5: "formats pipeline",
     6: "shards work",
-    7: "intake",
+    7: "intake verification",
     8: "dataset_build validation",
     9: "preparation",
     10: "__init__",

@@ -437,6 +437,21 @@ def test_a_file_where_a_folder_should_go(args, good, tmp_path, temporary, monkey
     assert contents(temporary) == {}
 
 
+def test_verify_says_what_was_altered(good, tmp_path):
+    out = tmp_path / "out"
+    assert run("prepare", good, "--out", out).exit_code == 0
+    result = run("verify", out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Status      VERIFIED\n")
+    (out / "split.json").write_bytes((out / "split.json").read_bytes() + b" ")
+    result = run("verify", out)
+    assert result.exit_code == 1
+    assert re.search(r"^Problem +split\.json: has \d+ bytes, expected \d+$", result.stdout, re.M)
+    document = json.loads(run("verify", out, "--json").stdout)
+    assert [problem["file"] for problem in document["problems"]] == ["split.json"]
+    refused(("verify", tmp_path / "nothing"), 3, r"holds no finished dataset", tmp_path)
+
+
 # ---- a full disk ----
 
 
