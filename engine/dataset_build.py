@@ -2,8 +2,8 @@
 
 What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
 the plan was made: its shard goes without it, and it joins the quarantine, written last. The
-accounting is checked before anything is published: frames in = kept + set aside + repeated, and
-objects in = kept + hidden in kept frames + set aside + in repeated frames.
+accounting is checked before anything is published: frames in = kept + set aside + left out +
+repeated, and objects in = kept + hidden in kept frames + in frames set aside, left out, repeated.
 """
 
 from collections import defaultdict
@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.config import SPLIT_NAMES, Config
+from engine.division import EXCLUSIONS, Division, divide
 from engine.errors import RunError
 from engine.findings import CODES, Severity
-from engine.frame_index import FrameIndex, split_input
 from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, write_dataset_dict, write_split_files
 from engine.intake import Intake
+from engine.manifest import encode
 from engine.plan import Shard, plan_shards, rows_of
 from engine.quality import Verdict, judge
 from engine.records import Issue
-from engine.splits import assign, certificate
 from engine.stages import ShardResult, ShardTask, write_shard
-from engine.storage import BackgroundSync, FileDigest, join
+from engine.storage import BackgroundSync, FileDigest, join, write_bytes
 from engine.tables import write_table
 from engine.tasks import Task
 from engine.work import Work
@@ -44,23 +44,28 @@ class Built:
         split: what split.json holds.
         samples: rows in all splits.
         kept: for each frame of the index, whether it is one of them.
+        aside: whether it was set aside; what is neither was left out by the split.
         issues: found while images were read.
-        accounting: frames in, kept, set aside, counted once; objects likewise.
+        leaks: found in the split: of the dataset, not of the sources.
+        accounting: frames in, kept, set aside, left out, counted once; objects likewise.
     """
 
     files: tuple[FileDigest, ...]
     split: dict[str, Any]
     samples: int
     kept: NDArray[np.bool_]
+    aside: NDArray[np.bool_]
     issues: tuple[Issue, ...]
+    leaks: tuple[Issue, ...]
     accounting: dict[str, int]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
         index = intake.index.where(self.kept)
-        aside = intake.index.where(~self.kept).table
-        in_quarantine = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"]))
-        issues = intake.issues.filter(pc.invert(in_quarantine))
+        aside = intake.index.where(self.aside).table
+        out = intake.index.where(~self.kept).table
+        not_published = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(out["id"]))
+        issues = intake.issues.filter(pc.invert(not_published))
         extra = [
             Issue(
                 code="quarantined", source="", video_id=row["video_id"], frame_id=row["id"],
@@ -86,13 +91,9 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
         RunError: the run broke.
     """
     index = intake.index
-    kept = ~_set_aside(intake)
-    places = np.flatnonzero(kept)
-    assignment = np.full(len(index), -1, np.int8)
-    if len(places):
-        with work.timed("split"):
-            data = split_input(index.where(kept))
-            assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
+    with work.timed("split"):
+        division = divide(index, ~_set_aside(intake), config)
+    assignment = division.assignment.copy()
     shards = plan_shards(
         index, assignment, SPLIT_NAMES,
         rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
@@ -101,19 +102,26 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
     for shard, result in zip(shards, results, strict=True):
         assignment[shard.places[list(result.left_out)]] = -1
     kept = assignment >= 0
+    aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
     files = _layout(shards, results, staging)
-    aside, found = _quarantine(intake.with_issues(issues), kept, staging, config, work)
-    files += aside
-    issues += found
-    files.append(_write_index(intake, assignment, shards, results, staging))
+    quarantine, found = _quarantine(intake.with_issues(issues), aside, staging, config, work)
+    files += quarantine
+    files.append(
+        _write_index(intake, division, assignment, list(zip(shards, results, strict=True)), staging)
+    )
+    for name, document in division.fold_documents(assignment).items():
+        path = join(staging, "folds", name)
+        files.append(write_bytes(path, encode(document), name=f"folds/{name}"))
     return Built(
         files=tuple(files),
-        split=_split_document(index.where(kept), assignment[kept], config),
+        split=division.document(assignment),
         samples=int(kept.sum()),
         kept=kept,
-        issues=tuple(issues),
-        accounting=_account(intake, kept, results),
+        aside=aside,
+        issues=(*issues, *found),
+        leaks=tuple(division.issues(assignment)),
+        accounting=_account(intake, division, kept, aside, results),
     )
 
 
@@ -177,20 +185,20 @@ def _layout(
 
 
 def _quarantine(
-    intake: Intake, kept: NDArray[np.bool_], staging: str, config: Config, work: Work
+    intake: Intake, aside: NDArray[np.bool_], staging: str, config: Config, work: Work
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
     Its images are read here for the first time too: what is wrong with them is returned.
     """
-    if kept.all():
+    if not aside.any():
         return [], []
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
         if CODES[row["code"]].severity is Severity.ERROR:
             reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
     shards = plan_shards(
-        intake.index, np.where(kept, -1, 0).astype(np.int8), ["quarantine"],
+        intake.index, np.where(aside, 0, -1).astype(np.int8), ["quarantine"],
         rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
     )  # fmt: skip
     results = _write(
@@ -199,7 +207,7 @@ def _quarantine(
     )  # fmt: skip
     digests = [result.digest for result in results]
     layout = write_split_files(
-        join(staging, "quarantine"), "quarantine", digests, int((~kept).sum()),
+        join(staging, "quarantine"), "quarantine", digests, int(aside.sum()),
         QUARANTINE_COLUMNS, split=None,
     )  # fmt: skip
     return [*digests, *layout], [issue for result in results for issue in result.issues]
@@ -207,16 +215,16 @@ def _quarantine(
 
 def _write_index(
     intake: Intake,
+    division: Division,
     assignment: NDArray[np.int8],
-    shards: Sequence[Shard],
-    results: Sequence[ShardResult],
+    written: Sequence[tuple[Shard, ShardResult]],
     staging: str,
 ) -> FileDigest:
     """Write one row a frame: where it is in the dataset, and what tells it from others."""
     names = np.array([*SPLIT_NAMES, None], dtype=object)
     file = np.full(len(assignment), None, dtype=object)
     row = np.full(len(assignment), -1, np.int64)
-    for shard, result in zip(shards, results, strict=True):
+    for shard, result in written:
         places = np.delete(shard.places, list(result.left_out))
         file[places] = result.digest.path
         row[places] = np.arange(len(places))
@@ -225,37 +233,28 @@ def _write_index(
         name: table[name]
         for name in ("id", "video_id", "frame_index", "labels", "annotation_digest", "image_crc32")
     }
+    left_out = np.array([*EXCLUSIONS, None], dtype=object)[division.excluded]
+    status = np.where(division.excluded >= 0, "excluded", "quarantined")
+    folds = np.where(assignment >= 0, division.folds, -1)
     columns |= {
         "split": pa.array(names[assignment], pa.string()),
         "shard": pa.array(file, pa.string()),
         "row": pa.array(row, pa.int64(), mask=row < 0),
-        "status": pa.array(np.where(assignment >= 0, "kept", "quarantined").tolist(), pa.string()),
+        "status": pa.array(np.where(assignment >= 0, "kept", status).tolist(), pa.string()),
+        "excluded_because": pa.array(left_out, pa.string()),
+        "fold": pa.array(folds.astype(np.int8), pa.int8(), mask=folds < 0),
     }
     return write_table(
         join(staging, "index", "frames.parquet"), pa.table(columns), name="index/frames.parquet"
     )
 
 
-def _split_document(
-    index: FrameIndex, assignment: NDArray[np.int8], config: Config
-) -> dict[str, Any]:
-    sizes = np.bincount(assignment, minlength=len(SPLIT_NAMES))
-    document = {
-        "strategy": config.split,
-        "ratios": dict(zip(SPLIT_NAMES, config.ratios, strict=True)),
-        "seed": config.seed,
-        "sizes": {name: int(n) for name, n in zip(SPLIT_NAMES, sizes, strict=True)},
-    }
-    if len(index):
-        document["certificate"] = certificate(
-            split_input(index), assignment,
-            strategy=config.split, ratios=config.ratios, seed=config.seed,
-        )  # fmt: skip
-    return document
-
-
 def _account(
-    intake: Intake, kept: NDArray[np.bool_], results: Sequence[ShardResult]
+    intake: Intake,
+    division: Division,
+    kept: NDArray[np.bool_],
+    aside: NDArray[np.bool_],
+    results: Sequence[ShardResult],
 ) -> dict[str, int]:
     """Check that no frame and no object was lost without a word.
 
@@ -265,16 +264,17 @@ def _account(
         RunError: the numbers do not close.
     """
     index = intake.index
-    good, aside = index.where(kept), index.where(~kept)
+    good, bad = index.where(kept), index.where(aside)
+    excluded = {name: index.where(mask) for name, mask in division.exclusions().items()}
     frames = {
-        "kept": len(good), "quarantined": len(aside), "excluded_duplicates": index.duplicates,
-    }  # fmt: skip
+        "kept": len(good), "quarantined": len(bad), "excluded_duplicates": index.duplicates,
+    } | {f"excluded_{name}": len(part) for name, part in excluded.items()}  # fmt: skip
     objects = {
         "objects_kept": sum(result.objects for result in results),
         "objects_hidden": int(pc.sum(good.table["objects_hidden"]).as_py() or 0),
-        "objects_quarantined": aside.objects,
+        "objects_quarantined": bad.objects,
         "objects_excluded_duplicates": index.duplicate_objects,
-    }
+    } | {f"objects_excluded_{name}": part.objects for name, part in excluded.items()}
     accounting = {
         "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
     }  # fmt: skip

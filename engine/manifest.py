@@ -23,7 +23,7 @@ __all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", 
 
 # Everything a run puts at the top of OUT.
 _OURS = frozenset(
-    (".staging", "hf", "index", "quarantine", "report", "split.json", "summary.json")
+    (".staging", "folds", "hf", "index", "quarantine", "report", "split.json", "summary.json")
 )  # fmt: skip
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 

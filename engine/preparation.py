@@ -32,7 +32,7 @@ from engine.work import Progress, Work, start_work
 __all__ = ["prepare"]
 
 _STAGING = ".staging"
-_FOLDERS = ("hf", "quarantine", "report", "index")
+_FOLDERS = ("hf", "quarantine", "report", "index", "folds")
 
 
 def prepare(
@@ -168,6 +168,7 @@ class _Run:
             return self._publish(intake, sources, built)
 
     def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
+        intake = intake.with_issues(built.leaks)
         published = built.judge(intake, self.config)
         document = validation_document(intake.exports, published, self.config, sources=sources)
         with self.work.timed("commit"):
