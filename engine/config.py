@@ -23,6 +23,7 @@ from engine.choices import (
     whole_number,
 )
 from engine.errors import ConfigError
+from engine.split_file import check_split_file
 
 __all__ = ["SPLIT_NAMES", "Config", "Execution"]
 
@@ -128,6 +129,7 @@ class Config:
         object.__setattr__(self, "formats", tuple(formats))
         object.__setattr__(self, "ratios", checked_ratios(self.ratios))
         self._check_kinds()
+        self._check_split()
         if self.label is not None and not self.label.strip():
             raise ConfigError("label", "is empty", got=repr(self.label), expected="a name")
         if not self.formats:
@@ -139,9 +141,9 @@ class Config:
         whole_number("seed", self.seed, least=0)
         for name in ("rows_per_shard", "shard_bytes"):
             whole_number(name, getattr(self, name), least=1)
-        for name, least in (("folds", 2), ("max_pixels", 1)):
+        for name, least, most in (("folds", 2, 100), ("max_pixels", 1, None)):
             if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name), least=least)
+                whole_number(name, getattr(self, name), least=least, most=most)
         for cap in fields(Caps):
             value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
             whole_number(f"caps.{cap.name}", value, least=1, most=most)
@@ -172,6 +174,46 @@ class Config:
             for word in value:
                 of_kind(name, word, str, "words")
             object.__setattr__(self, name, tuple(dict.fromkeys(value)))
+
+    def _check_split(self) -> None:
+        """Refuse what contradicts itself about the split; a default never does."""
+        if self.split_file is not None:
+            self._check_split_file(self.split_file)
+        elif self.temporal_segments:
+            if self.split != "temporal":
+                raise ConfigError("temporal_segments", "only temporal cuts videos", got=self.split,
+                                  advice="use --split temporal, or leave it out")  # fmt: skip
+            if self.group_by not in (None, "none"):
+                raise ConfigError("group_by", "videos that are cut are not whole",
+                                  got=self.group_by, advice="leave --temporal-segments or "
+                                  "--group-by out")  # fmt: skip
+        elif self.gap_sec != 1.0:
+            raise ConfigError("gap_sec", "only --temporal-segments leaves a gap", got=self.gap_sec,
+                              advice="use --temporal-segments, or leave it out")  # fmt: skip
+        elif self.split == "temporal" and self.group_by == "none":
+            raise ConfigError("group_by", "temporal keeps videos whole", got="none",
+                              expected="video | content",
+                              advice="use --temporal-segments to divide videos")  # fmt: skip
+
+    def _check_split_file(self, document: Mapping[str, Any]) -> None:
+        """Refuse a value that is neither the default nor what the file says."""
+        check_split_file(document)
+        ratios = document.get("ratios")
+        if ratios is not None:
+            of_kind("split_file: ratios", ratios, Mapping, "a ratio for each split")
+            ratios = checked_ratios([ratios.get(name, 0.0) for name in SPLIT_NAMES])
+        said = {
+            "split": document.get("strategy"), "ratios": ratios, "gap_sec": document.get("gap_sec"),
+            "group_by": document.get("group_by"),
+            "temporal_segments": document.get("temporal_segments"),
+        }  # fmt: skip
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in said and value not in (f.default, said[f.name]):
+                raise ConfigError(
+                    f.name, "contradicts the split file", got=value, expected=said[f.name],
+                    advice="leave it out: the file says what is assigned where",
+                )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as JSON types, keys sorted, for manifest and comparison.

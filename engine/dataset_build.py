@@ -2,11 +2,11 @@
 
 What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
 the plan was made: its shard goes without it, and it joins the quarantine, written last. The
-accounting is checked before anything is published: frames in = kept + set aside + repeated, and
-objects in = kept + hidden in kept frames + set aside + in repeated frames.
+accounting is checked before anything is published: frames in = kept + set aside + left out +
+repeated, and objects in = kept + hidden in kept frames + in frames set aside, left out, repeated.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +17,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.config import SPLIT_NAMES, Config
+from engine.division import Division, divide
 from engine.errors import RunError
 from engine.findings import CODES, Severity
 from engine.formats import finish
-from engine.frame_index import FrameIndex, split_input
+from engine.frame_index import FrameIndex
 from engine.hf_layout import finish_quarantine
 from engine.intake import Intake
+from engine.manifest import encode
 from engine.plan import Shard, plan_shards, rows_of
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.samples import SplitParts
-from engine.shards import ShardResult, ShardTask, write_shard
-from engine.splits import assign, certificate
-from engine.storage import BackgroundSync, FileDigest, join
+from engine.shards import ExcludedTask, ShardResult, ShardTask, write_excluded, write_shard
+from engine.storage import BackgroundSync, FileDigest, join, write_bytes
 from engine.tasks import Task
 from engine.work import Work
 
@@ -45,23 +46,28 @@ class Built:
         split: what split.json holds.
         samples: rows in all splits.
         kept: for each frame of the index, whether it is one of them.
+        aside: whether it was set aside; what is neither was left out by the split.
         issues: found while images were read.
-        accounting: frames in, kept, set aside, counted once; objects likewise.
+        leaks: found in the split: of the dataset, not of the sources.
+        accounting: frames in, kept, set aside, left out, counted once; objects likewise.
     """
 
     files: tuple[FileDigest, ...]
     split: dict[str, Any]
     samples: int
     kept: NDArray[np.bool_]
+    aside: NDArray[np.bool_]
     issues: tuple[Issue, ...]
+    leaks: tuple[Issue, ...]
     accounting: dict[str, int]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
         index = intake.index.where(self.kept)
-        aside = intake.index.where(~self.kept).table
-        in_quarantine = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"]))
-        issues = intake.issues.filter(pc.invert(in_quarantine))
+        aside = intake.index.where(self.aside).table
+        out = intake.index.where(~self.kept).table
+        not_published = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(out["id"]))
+        issues = intake.issues.filter(pc.invert(not_published))
         extra = [
             Issue(
                 code="quarantined", source="", video_id=row["video_id"], frame_id=row["id"],
@@ -88,30 +94,35 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         RunError: the run broke.
     """
     index = intake.index
-    kept = ~_set_aside(intake)
-    places = np.flatnonzero(kept)
-    assignment = np.full(len(index), -1, np.int8)
-    if len(places):
-        with work.timed("split"):
-            data = split_input(index.where(kept))
-            assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
-    writer = _Writer(index=index, staging=staging, out=out, config=config, work=work)
+    with work.timed("split"):
+        division = divide(index, ~_set_aside(intake), config)
+    assignment = division.assignment.copy()
+    writer = _Writer(
+        index=index, division=division, staging=staging, out=out, config=config, work=work
+    )
     shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
-    for shard, result in zip(shards, results, strict=True):
-        assignment[shard.places[list(result.left_out)]] = -1
+    rows = _rows_of_splits(shards, results, len(index))
+    assignment[rows < 0] = -1  # bad images were left out
     kept = assignment >= 0
+    aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
     files = [result.index for result in results]
     for name in config.formats:
         files += finish(name, staging, _by_split(name, shards, results))
-    aside, found = _quarantine(intake.with_issues(issues), kept, writer)
+    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer)
+    files += quarantine + writer.write_excluded()
+    for name, document in division.fold_documents(assignment, rows).items():
+        path = join(staging, "folds", name)
+        files.append(write_bytes(path, encode(document), name=f"folds/{name}"))
     return Built(
-        files=tuple(files + aside),
-        split=_split_document(index.where(kept), assignment[kept], config),
+        files=tuple(files),
+        split=division.document(assignment),
         samples=int(kept.sum()),
         kept=kept,
+        aside=aside,
         issues=(*issues, *found),
-        accounting=_account(intake, kept, results),
+        leaks=tuple(division.issues(assignment)),
+        accounting=_account(intake, division, kept, aside, results),
     )
 
 
@@ -128,6 +139,7 @@ class _Writer:
     """Turns an assignment into files, in tasks."""
 
     index: FrameIndex
+    division: Division
     staging: str
     out: str
     config: Config
@@ -156,15 +168,50 @@ class _Writer:
             payload = ShardTask(
                 staging=self.staging, out=self.out, split=shard.split, number=shard.number,
                 rows=rows_of(self.index, shard.places), config=config, reasons=why,
+                folds=self._folds(shard) if reasons is None else None,
             )  # fmt: skip
             tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
+        return shards, self._run(write_shard, tasks, stage)
+
+    def write_excluded(self) -> list[FileDigest]:
+        """Write the rows that the split leaves out to the index, by reason."""
+        tasks = []
+        for reason, mask in self.division.exclusions().items():
+            for shard in plan_shards(
+                self.index, np.where(mask, 0, -1).astype(np.int8), [reason],
+                rows_per_shard=self.config.rows_per_shard, shard_bytes=self.config.shard_bytes,
+            ):  # fmt: skip
+                payload = ExcludedTask(
+                    staging=self.staging, reason=reason, number=shard.number,
+                    rows=rows_of(self.index, shard.places),
+                )  # fmt: skip
+                tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
+        return [r.index for r in self._run(write_excluded, tasks, "excluded")] if tasks else []
+
+    def _folds(self, shard: Shard) -> NDArray[np.int8] | None:
+        return None if self.division.fold_count is None else self.division.folds[shard.places]
+
+    def _run(self, function: Any, tasks: Sequence[Task], stage: str) -> list[ShardResult]:
         with BackgroundSync() as syncing:
 
             def sync(result: ShardResult) -> None:
                 for file in result.files:
                     syncing.add(join(self.staging, file.path))
 
-            return shards, self.work.run(write_shard, tasks, stage=stage, each=sync)
+            return self.work.run(function, tasks, stage=stage, each=sync)
+
+
+def _rows_of_splits(
+    shards: Sequence[Shard], results: Sequence[ShardResult], frames: int
+) -> NDArray[np.int64]:
+    """The row of each frame in its split: int64 (frames,); -1 for those in none."""
+    rows = np.full(frames, -1, np.int64)
+    written: Counter[str] = Counter()
+    for shard, result in zip(shards, results, strict=True):
+        places = np.delete(shard.places, list(result.left_out))
+        rows[places] = written[shard.split] + np.arange(len(places))
+        written[shard.split] += len(places)
+    return rows
 
 
 def _by_split(
@@ -184,25 +231,25 @@ def _by_split(
 
 
 def _quarantine(
-    intake: Intake, kept: NDArray[np.bool_], writer: _Writer
+    intake: Intake, aside: NDArray[np.bool_], writer: _Writer
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
     Its images are read here for the first time too: what is wrong with them is returned.
     """
-    if kept.all():
+    if not aside.any():
         return [], []
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
         if CODES[row["code"]].severity is Severity.ERROR:
             reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
     _, results = writer.write(
-        np.where(kept, -1, 0).astype(np.int8), ["quarantine"], stage="quarantine",
+        np.where(aside, 0, -1).astype(np.int8), ["quarantine"], stage="quarantine",
         reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
     )  # fmt: skip
     parts = SplitParts(
         split="quarantine",
-        rows=int((~kept).sum()),
+        rows=int(aside.sum()),
         parts=tuple(result.parts["quarantine"] for result in results),
     )
     files = [file for result in results for file in result.files]
@@ -210,26 +257,12 @@ def _quarantine(
     return files, [issue for result in results for issue in result.issues]
 
 
-def _split_document(
-    index: FrameIndex, assignment: NDArray[np.int8], config: Config
-) -> dict[str, Any]:
-    sizes = np.bincount(assignment, minlength=len(SPLIT_NAMES))
-    document = {
-        "strategy": config.split,
-        "ratios": dict(zip(SPLIT_NAMES, config.ratios, strict=True)),
-        "seed": config.seed,
-        "sizes": {name: int(n) for name, n in zip(SPLIT_NAMES, sizes, strict=True)},
-    }
-    if len(index):
-        document["certificate"] = certificate(
-            split_input(index), assignment,
-            strategy=config.split, ratios=config.ratios, seed=config.seed,
-        )  # fmt: skip
-    return document
-
-
 def _account(
-    intake: Intake, kept: NDArray[np.bool_], results: Sequence[ShardResult]
+    intake: Intake,
+    division: Division,
+    kept: NDArray[np.bool_],
+    aside: NDArray[np.bool_],
+    results: Sequence[ShardResult],
 ) -> dict[str, int]:
     """Check that no frame and no object was lost without a word.
 
@@ -239,16 +272,17 @@ def _account(
         RunError: the numbers do not close.
     """
     index = intake.index
-    good, aside = index.where(kept), index.where(~kept)
+    good, bad = index.where(kept), index.where(aside)
+    excluded = {name: index.where(mask) for name, mask in division.exclusions().items()}
     frames = {
-        "kept": len(good), "quarantined": len(aside), "excluded_duplicates": index.duplicates,
-    }  # fmt: skip
+        "kept": len(good), "quarantined": len(bad), "excluded_duplicates": index.duplicates,
+    } | {f"excluded_{name}": len(part) for name, part in excluded.items()}  # fmt: skip
     objects = {
         "objects_kept": sum(result.objects for result in results),
         "objects_hidden": int(pc.sum(good.table["objects_hidden"]).as_py() or 0),
-        "objects_quarantined": aside.objects,
+        "objects_quarantined": bad.objects,
         "objects_excluded_duplicates": index.duplicate_objects,
-    }
+    } | {f"objects_excluded_{name}": part.objects for name, part in excluded.items()}
     accounting = {
         "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
     }  # fmt: skip

@@ -315,6 +315,14 @@ CODES: dict[str, FindingCode] = {
         "Collect or annotate more of the minority classes, or augment them (flips, crops, colour) "
         "and oversample their frames.",
     ),
+    "split_leakage": FindingCode(
+        severity=Severity.NOTE,
+        unit="video",
+        one="video ({percent}) has near-identical frames in more than one split",
+        many="videos ({percent}) have near-identical frames in more than one split",
+        recommendation="A score on such frames flatters a model. Keep videos whole with --group-by "
+        "video or --split temporal; one video can be cut in time with --temporal-segments.",
+    ),
     "quarantined": _warning(
         "frame",
         "frame ({percent}) was set aside",

@@ -40,7 +40,7 @@ STAGING = ".staging"
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
 
-FOLDERS = ("hf", "quarantine", "report", "index")
+FOLDERS = ("hf", "quarantine", "report", "index", "folds")
 """Every folder that a run may leave in OUT."""
 
 FILES = ("split.json", "summary.json", "manifest.json")

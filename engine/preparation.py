@@ -144,12 +144,13 @@ class _Run:
         )
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
-        write_bytes(join(self.staging, "summary.json"), encode(sealed(summary)))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
         publish(self.out, ("report", "summary.json"))
         return summary
 
     def publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
+        intake = intake.with_issues(built.leaks)
         published = built.judge(intake, self.config)
         document = validation_document(intake.exports, published, self.config, sources=sources)
         with self.work.timed("commit"):
@@ -160,7 +161,7 @@ class _Run:
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
         summary = self.summary(intake, document, built)
-        write_bytes(join(self.staging, "summary.json"), encode(sealed(summary)))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
             inputs=_inputs(intake),
             config=self.config.to_json(),
@@ -177,7 +178,7 @@ class _Run:
     ) -> dict[str, Any]:
         """What a person wants to know at the end; the only file with times and places."""
         seconds = {stage: round(value, 3) for stage, value in self.work.seconds.items()}
-        return {
+        summary = {
             "status": document["status"],
             "sources_status": document["sources"]["status"],
             "total_samples": built.samples if built else 0,
@@ -194,6 +195,7 @@ class _Run:
             "runner": self.work.runner_name,
             "timings": seconds | {"total": round(self.work.elapsed(), 3)},
         }
+        return sealed(summary)
 
 
 def _inputs(intake: Intake) -> list[dict[str, Any]]:

@@ -26,7 +26,15 @@ from engine.samples import ImageFile, Part, PartResult, Samples, Turns
 from engine.storage import FileDigest, file_name, join
 from engine.tables import write_table
 
-__all__ = ["INDEX_SCHEMA", "ShardResult", "ShardTask", "index_name", "write_shard"]
+__all__ = [
+    "INDEX_SCHEMA",
+    "ExcludedTask",
+    "ShardResult",
+    "ShardTask",
+    "index_name",
+    "write_excluded",
+    "write_shard",
+]
 
 # One record batch: small enough for a shard to be written in bounded memory.
 _BATCH_BYTES = 16 * 2**20
@@ -40,7 +48,9 @@ INDEX_SCHEMA = pa.schema(
         pa.field("split", pa.string()),  # null for what was set aside
         pa.field("shard", pa.string()),  # the file of OUT that holds the row's image
         pa.field("row", pa.int64()),  # of the row in its shard
-        pa.field("status", pa.string()),
+        pa.field("status", pa.string()),  # kept, quarantined or excluded
+        pa.field("excluded_because", pa.string()),
+        pa.field("fold", pa.int8()),  # of a cross-validation; null outside of it
         *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
     ]
 )
@@ -59,6 +69,7 @@ class ShardTask:
         rows: (row file, rows in it) in the order of the shard.
         config: of the run.
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
+        folds: int8, cross-validation fold of each row, -1 for none; None without folds.
     """
 
     staging: str
@@ -68,11 +79,29 @@ class ShardTask:
     rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
     config: Config
     reasons: tuple[tuple[str, ...], ...] | None = None
+    folds: np.ndarray[Any, Any] | None = None
 
     @property
     def formats(self) -> tuple[str, ...]:
         """Names of the formats that the shard is written in."""
         return self.config.formats if self.reasons is None else ("quarantine",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExcludedTask:
+    """Rows that the split leaves out: they have a place in the index alone.
+
+    Args:
+        staging: folder in which OUT grows.
+        reason: why they are left out.
+        number: of this part of them, from 0.
+        rows: (row file, rows in it).
+    """
+
+    staging: str
+    reason: str
+    number: int
+    rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,11 +167,14 @@ def write_shard(task: ShardTask) -> ShardResult:
                 for write in writers:
                     write(samples)
             image_bytes += sum(len(image.data or b"") for image in kept)
+    folds = task.folds
     if not keep_all and left_out:
-        frames = frames.take(pa.array(np.delete(np.arange(len(frames)), left_out)))
+        stay = np.delete(np.arange(len(frames)), left_out)
+        frames = frames.take(pa.array(stay))
+        folds = None if folds is None else folds[stay]
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
-        index=_write_index(task, frames),
+        index=_write_index(task, frames, folds),
         rows=len(frames),
         objects=pc.sum(pc.list_value_length(frames["labels"])).as_py() or 0,
         left_out=() if keep_all else tuple(left_out),
@@ -237,21 +269,48 @@ def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
     ]
 
 
-def _write_index(task: ShardTask, frames: pa.Table) -> FileDigest:
+def _write_index(
+    task: ShardTask, frames: pa.Table, folds: np.ndarray[Any, Any] | None
+) -> FileDigest:
     """Write the shard's part of the index."""
-    rows, kept = len(frames), task.reasons is None
-    names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
+    n, kept = len(frames), task.reasons is None
     own = {
-        "split": pa.array([task.split if kept else None] * rows, pa.string()),
-        "shard": pa.array([_image_shard(task)] * rows, pa.string()),
-        "row": pa.array(np.arange(rows), pa.int64()),
-        "status": pa.array(["kept" if kept else "quarantined"] * rows, pa.string()),
-        "image_name": names,  # folders differ between a ZIP and the same export unpacked
+        "split": pa.array([task.split if kept else None] * n, pa.string()),
+        "shard": pa.array([_image_shard(task)] * n, pa.string()),
+        "row": pa.array(np.arange(n), pa.int64()),
+        "status": pa.array(["kept" if kept else "quarantined"] * n, pa.string()),
     }
-    columns = [own[name] if name in own else frames[name] for name in INDEX_SCHEMA.names]
+    if folds is not None:
+        own["fold"] = pa.array(folds, pa.int8(), mask=folds < 0)
+    return _write_rows(task.staging, index_name(task.split, task.number), frames, own)
+
+
+def _write_rows(staging: str, name: str, frames: pa.Table, own: dict[str, pa.Array]) -> FileDigest:
+    # Folders differ between a ZIP and the same export unpacked.
+    names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
+    own = {"image_name": names} | own
+    columns = [
+        own[field.name] if field.name in own
+        else frames[field.name] if field.name in frames.column_names
+        else pa.nulls(len(frames), field.type)
+        for field in INDEX_SCHEMA
+    ]  # fmt: skip
     table = pa.table(columns, schema=INDEX_SCHEMA)
-    name = index_name(task.split, task.number)
-    return write_table(join(task.staging, name), table, name=name, durable=False)
+    return write_table(join(staging, name), table, name=name, durable=False)
+
+
+def write_excluded(task: ExcludedTask) -> ShardResult:
+    """Write rows that the split leaves out to the index."""
+    frames = pa.concat_tables([take_rows(file, rows) for file, rows in task.rows])
+    own = {
+        "status": pa.array(["excluded"] * len(frames), pa.string()),
+        "excluded_because": pa.array([task.reason] * len(frames), pa.string()),
+    }
+    name = index_name(f"excluded-{task.reason}", task.number)
+    return ShardResult(
+        parts={}, index=_write_rows(task.staging, name, frames, own), rows=0, objects=0,
+        left_out=(), issues=(), image_bytes=0,
+    )  # fmt: skip
 
 
 def _image_shard(task: ShardTask) -> str | None:

@@ -81,9 +81,13 @@ def _show(summary: Mapping[str, Any], out: str) -> None:
     click.echo(f"Classes     {counts or 'none'}")
     accounting = summary["accounting"]
     if accounting and accounting["frames_in"] != accounting["kept"]:
+        left_out = sum(
+            accounting.get(name, 0) for name in ("excluded_temporal_gap", "excluded_split_file")
+        )
         click.echo(
             f"Frames      {accounting['frames_in']} read, {accounting['kept']} kept, "
             f"{accounting['quarantined']} set aside, {accounting['excluded_duplicates']} repeated"
+            + (f", {left_out} left out by the split" if left_out else "")
         )
     for line in summary["findings"]:
         click.echo(f"Finding     {line}")

@@ -12,17 +12,18 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion black byte_ranges caps contours english errors exchange findings frame_times"
-    " images json_structure report_charts rle_text sample_files sav_names track_motion"
+    0: "black byte_ranges caps contours english errors exchange findings frame_times images"
+    " json_structure report_charts rle_text sample_files sav_names swaps track_motion"
     " turn_plan version wording",
-    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
-    " sample_spec sources storage tasks",
-    2: "config conversations dialect identity manifest mask_check masklets opening pairing"
-    " records sample_masks sample_notations splits tables",
-    3: "config_file export frame_check frame_index gate publication quality sample_export samples"
-    " sav_listing tracks",
-    4: "hf_layout likeness plan prepared_rows report row_checks stages survey track_check",
-    5: "formats pipeline",
+    1: "apportion centroids choices frame_json group_objective json_ranges masks members"
+    " sample_scene sample_spec sources split_file split_input storage tasks",
+    2: "config conversations dialect group_program group_search identity manifest mask_check"
+    " masklets opening pairing placement records sample_masks sample_notations segments"
+    " tables",
+    3: "certificate config_file export frame_check frame_index gate group_placement"
+    " publication quality sample_export samples sav_listing tracks",
+    4: "hf_layout likeness plan prepared_rows report row_checks splits stages survey track_check",
+    5: "division formats pipeline",
     6: "shards work",
     7: "intake verification",
     8: "dataset_build validation",

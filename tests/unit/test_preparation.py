@@ -190,7 +190,7 @@ def test_hidden_objects_are_counted_nowhere(folder):
     assert summary["class_counts"] == {"dog": 4, "person": 5}
     report = json.loads((folder / "hidden/report/validation.json").read_text())
     found = {finding["code"]: finding for finding in report["findings"]}
-    assert set(found) == {"object_hidden", "frame_all_hidden"}
+    assert set(found) == {"object_hidden", "frame_all_hidden", "split_leakage"}
     assert found["object_hidden"]["count"] == 3
     assert found["object_hidden"]["fraction"] == 3 / 12
     assert found["frame_all_hidden"]["frames"] == [f"{summary['inputs'][0]['video_id']}/000024"]
@@ -300,7 +300,7 @@ def test_standard_sets_frames_aside_with_their_reasons(folder, bad):
     assert (summary["status"], summary["sources_status"]) == ("PASSED_WITH_WARNINGS", "FAILED")
     assert report["status"] == "PASSED_WITH_WARNINGS"
     assert report["sources"]["status"] == "FAILED"
-    assert codes(report) == {"quarantined"}
+    assert codes(report) == {"quarantined", "split_leakage"}
     assert codes(report["sources"]) == set(REASONS.values())
     assert summary["accounting"] == {
         "frames_in": 16, "kept": 11, "quarantined": 5, "excluded_duplicates": 0,
@@ -409,7 +409,7 @@ def test_the_same_export_twice_is_counted_once(folder):
         "objects_excluded_duplicates": 12,
     }  # fmt: skip
     report = json.loads((folder / "both/report/validation.json").read_text())
-    assert codes(report) == {"frame_duplicate"}
+    assert codes(report) == {"frame_duplicate", "split_leakage"}
     prepare([truth.path], folder / "single")
     assert load(folder / "both/hf") == load(folder / "single/hf")
 
