@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from engine import hf_layout
+from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import FileDigest
@@ -22,13 +23,16 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
     raise ConfigError("format", "is not written yet", got=name, expected="hf")
 
 
-def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+def finish(
+    name: str, staging: str, splits: Sequence[SplitParts], config: Config
+) -> list[FileDigest]:
     """Make the whole of a format's shares.
 
     Args:
         name: of the format.
         staging: folder in which OUT grows.
         splits: all splits, in their order; those without rows too.
+        config: of the run.
 
     Returns:
         Every file of the format, those written by `open_part` too.

@@ -32,7 +32,7 @@ from engine.work import Progress, Work, start_work
 __all__ = ["prepare"]
 
 _STAGING = ".staging"
-_FOLDERS = ("hf", "quarantine", "report", "index")
+_FOLDERS = ("hf", "llava", "swift", "images", "digests", "quarantine", "report", "index")
 
 
 def prepare(
