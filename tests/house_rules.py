@@ -21,8 +21,8 @@ FLOORS = {
     " records sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate quality sample_export samples"
     " sav_listing tracks",
-    4: "image_files likeness plan report stages survey track_check",
-    5: "hf_layout pipeline",
+    4: "image_files likeness line_files plan report stages survey track_check",
+    5: "hf_layout llava_jsonl pipeline swift_jsonl",
     6: "formats work",
     7: "intake shards",
     8: "dataset_build validation",
