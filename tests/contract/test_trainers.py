@@ -341,3 +341,27 @@ def test_hf_can_name_its_images_by_path(exports, tmp_path):
     assert all(row["row"] is None and (out / row["shard"]).is_file() for row in kept)
     data = np.asarray(loaded["train"][0]["image"])
     assert data.shape == (64, 96, 3)
+
+
+def test_images_are_on_the_disk_before_the_manifest_is(exports, tmp_path, monkeypatch):
+    """Every shard's images are synced together, after the last of them was written."""
+    seen = []
+
+    def sync(place):
+        assert not (tmp_path / "o" / "manifest.json").exists()
+        seen.append(len(list(place.glob("llava/images/*/*.png"))))
+
+    monkeypatch.setattr("engine.storage.sync_filesystem", sync)
+    prepare([exports[0].path], tmp_path / "o", formats=("llava",), rows_per_shard=7)
+    assert len(seen) == len(list((tmp_path / "o" / "digests").iterdir())) == 5
+    assert seen[-1] == 24
+
+
+def test_one_image_is_stored_once_for_all_formats(exports, tmp_path):
+    out = tmp_path / "o"
+    prepare([exports[0].path], out, formats=("hf", "llava", "swift"), images="path")
+    for file in (out / "images").glob("*/*"):
+        name = file.relative_to(out)
+        assert file.stat().st_nlink == 3
+        assert file.samefile(out / "llava" / name)
+        assert file.samefile(out / "swift" / name)
