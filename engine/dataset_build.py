@@ -7,7 +7,7 @@ repeated, and objects in = kept + hidden in kept frames + in frames set aside, l
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,14 +23,15 @@ from engine.findings import CODES, Severity
 from engine.formats import finish
 from engine.frame_index import FrameIndex
 from engine.hf_layout import finish_quarantine
+from engine.index_files import ExcludedTask, write_excluded
 from engine.intake import Intake
 from engine.manifest import encode
 from engine.plan import Shard, plan_shards, rows_of
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.samples import SplitParts
-from engine.shards import ExcludedTask, ShardResult, ShardTask, write_excluded, write_shard
-from engine.storage import BackgroundSync, FileDigest, join, write_bytes
+from engine.shards import ShardResult, ShardTask, write_shard
+from engine.storage import BackgroundSync, FileDigest, absolute, join, write_bytes
 from engine.tasks import Task
 from engine.work import Work
 
@@ -98,7 +99,7 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         division = divide(index, ~_set_aside(intake), config)
     assignment = division.assignment.copy()
     writer = _Writer(
-        index=index, division=division, staging=staging, out=out, config=config, work=work
+        index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
     )
     shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
     rows = _rows_of_splits(shards, results, len(index))
@@ -106,9 +107,9 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     kept = assignment >= 0
     aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
-    files = [result.index for result in results]
+    files = [file for result in results for file in (result.index, *result.digests)]
     for name in config.formats:
-        files += finish(name, staging, _by_split(name, shards, results))
+        files += finish(name, staging, _by_split(name, shards, results), config)
     quarantine, found = _quarantine(intake.with_issues(issues), aside, writer)
     files += quarantine + writer.write_excluded()
     for name, document in division.fold_documents(assignment, rows).items():
@@ -171,7 +172,7 @@ class _Writer:
                 folds=self._folds(shard) if reasons is None else None,
             )  # fmt: skip
             tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
-        return shards, self._run(write_shard, tasks, stage)
+        return shards, self._run(write_shard, tasks, stage, lambda result: result.files)
 
     def write_excluded(self) -> list[FileDigest]:
         """Write the rows that the split leaves out to the index, by reason."""
@@ -186,16 +187,29 @@ class _Writer:
                     rows=rows_of(self.index, shard.places),
                 )  # fmt: skip
                 tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
-        return [r.index for r in self._run(write_excluded, tasks, "excluded")] if tasks else []
+        if not tasks:
+            return []
+        files: list[FileDigest] = self._run(write_excluded, tasks, "excluded", lambda file: [file])
+        return files
 
     def _folds(self, shard: Shard) -> NDArray[np.int8] | None:
         return None if self.division.fold_count is None else self.division.folds[shard.places]
 
-    def _run(self, function: Any, tasks: Sequence[Task], stage: str) -> list[ShardResult]:
+    def _run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        stage: str,
+        files_of: Callable[[Any], Sequence[FileDigest]],
+    ) -> list[Any]:
+        """Run tasks, and bring what each has written to the disk while others run."""
         with BackgroundSync() as syncing:
 
-            def sync(result: ShardResult) -> None:
-                for file in result.files:
+            def sync(result: Any) -> None:
+                if getattr(result, "digests", ()):  # beside them are thousands of images
+                    syncing.add_all_below(self.staging)
+                    return
+                for file in files_of(result):
                     syncing.add(join(self.staging, file.path))
 
             return self.work.run(function, tasks, stage=stage, each=sync)

@@ -6,7 +6,8 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import hf_layout
+from engine import hf_layout, llava_jsonl, swift_jsonl
+from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import FileDigest
@@ -19,16 +20,23 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
     match name:
         case "hf":
             return hf_layout.open_part(part)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf")
+        case "llava":
+            return llava_jsonl.open_part(part)
+        case "swift":
+            return swift_jsonl.open_part(part)
+    raise ConfigError("format", "is not written yet", got=name, expected="hf | llava | swift")
 
 
-def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+def finish(
+    name: str, staging: str, splits: Sequence[SplitParts], config: Config
+) -> list[FileDigest]:
     """Make the whole of a format's shares.
 
     Args:
         name: of the format.
         staging: folder in which OUT grows.
         splits: all splits, in their order; those without rows too.
+        config: of the run.
 
     Returns:
         Every file of the format, those written by `open_part` too.
@@ -37,4 +45,8 @@ def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDi
     match name:
         case "hf":
             return files + hf_layout.finish(staging, splits)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf")
+        case "llava":
+            return files + llava_jsonl.finish(staging, splits, config)
+        case "swift":
+            return files + swift_jsonl.finish(staging, splits)
+    raise ConfigError("format", "is not written yet", got=name, expected="hf | llava | swift")

@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from engine.conversations import messages
+from engine.image_files import write_images
 from engine.records import FRAME_SCHEMA
 from engine.samples import ImageFile, Part, Samples, SplitParts
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
@@ -106,16 +107,27 @@ def quarantine_name(number: int) -> str:
 @contextmanager
 def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's Arrow file; what is yielded takes its rows."""
-    name = shard_name(part.split, part.number)
+    name, by_path = shard_name(part.split, part.number), part.config.images == "path"
     with _arrow_file(part, name, COLUMNS) as stream:
         schema = arrow_schema(COLUMNS)
 
         def write(samples: Samples) -> None:
             turns = samples.conversations
             texts = {"conversations": turns, "messages": [messages(each) for each in turns]}
-            stream.write_batch(row_batch(schema, samples.frames, samples.images, texts))
+            images = _named_files(part, samples) if by_path else samples.images
+            stream.write_batch(row_batch(schema, samples.frames, images, texts))
 
         yield write
+
+
+def _named_files(part: Part, samples: Samples) -> list[ImageFile]:
+    """Write the images as files beside the dataset, which names them by their full paths.
+
+    `datasets` opens a path as it is, never relative to the dataset: such a dataset stays where it
+    was written.
+    """
+    files = write_images(part, samples, "images")
+    return [ImageFile(data=None, name=None, path=join(part.out, file.path)) for file in files]
 
 
 @contextmanager
@@ -161,9 +173,11 @@ def row_batch(
     for field in schema:
         if field.name == "image":
             data = pa.array([image.data for image in images], pa.binary())
-            names = pa.array([image.name for image in images], pa.string())
+            names = pa.array([image.path or image.name for image in images], pa.string())
             # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
-            absent = data.is_null()
+            absent = pa.array(
+                [image.data is None and image.path is None for image in images], pa.bool_()
+            )
             arrays.append(
                 pa.StructArray.from_arrays([data, names], fields=list(field.type), mask=absent)
             )

@@ -40,7 +40,9 @@ STAGING = ".staging"
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
 
-FOLDERS = ("hf", "quarantine", "report", "index", "folds")
+FOLDERS = (
+    "hf", "llava", "swift", "images", "digests", "quarantine", "report", "index", "folds"
+)  # fmt: skip
 """Every folder that a run may leave in OUT."""
 
 FILES = ("split.json", "summary.json", "manifest.json")
@@ -84,7 +86,8 @@ def make_manifest(
         config: the resolved configuration.
         status: the published one.
         samples: rows in all splits.
-        files: every file of the dataset but the manifest and `summary.json`.
+        files: every file of the dataset but the manifest, `summary.json`, and the images that
+            digest shards among them list.
     """
     document: dict[str, Any] = {
         "manifest_version": 1,
@@ -98,6 +101,8 @@ def make_manifest(
         "status": status,
         "samples": samples,
         "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
+        # Tables of further files, with their digests: images that are files of their own.
+        "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
     }
     return sealed(document)
 

@@ -24,8 +24,9 @@ from engine.tables import read_table
 
 __all__ = ["read_image", "take_rows"]
 
-# In place of a ZIP's compression method: the image is in the row `image_offset` of a shard.
-_IN_SHARD = -1
+# In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
+# the file by itself.
+_IN_DATASET = -1
 # Rows go by video and frame in every shard, so one of each split is looked at at a time.
 _OPEN_SHARDS = 4
 
@@ -45,36 +46,19 @@ def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
     if "shard" not in table.column_names:
         return table
     out = file.rsplit("/index/", 1)[0]
-    shards, places = table["shard"].to_pylist(), table["row"].to_pylist()
-    sizes = table["image_bytes"]
-    alone = [place is None for place in places]
+    shards = table["shard"].to_pylist()
     located = {
-        "image_source": pa.array(
-            [
-                out if own else shard and join(out, shard)
-                for shard, own in zip(shards, alone, strict=True)
-            ],
-            pa.string(),
-        ),
-        "image_name": pa.array(
-            [
-                shard if own else name
-                for shard, name, own in zip(
-                    shards, table["image_name"].to_pylist(), alone, strict=True
-                )
-            ],
-            pa.string(),
-        ),
-        "image_offset": pa.array(places, pa.int64()),
-        "image_compressed_bytes": sizes,
-        "image_method": pa.array([0 if own else _IN_SHARD for own in alone], pa.int16()),
+        "image_source": pa.array([shard and join(out, shard) for shard in shards], pa.string()),
+        "image_offset": table["row"],
+        "image_compressed_bytes": table["image_bytes"],
+        "image_method": pa.array([_IN_DATASET] * len(table), pa.int16()),
     }
     columns = [located[name] if name in located else table[name] for name in FRAME_SCHEMA.names]
     return pa.table(columns, schema=FRAME_SCHEMA)
 
 
 def read_image(row: Mapping[str, Any]) -> bytes:
-    """Read the image of a row, its CRC checked.
+    """Read the image of a row; checked by its CRC, but for files, which may be encoded anew.
 
     Args:
         row: the image columns of `FRAME_SCHEMA`.
@@ -83,10 +67,12 @@ def read_image(row: Mapping[str, Any]) -> bytes:
         MemberError: the image is damaged.
         ExportError: the storage cannot be read.
     """
-    if row["image_method"] != _IN_SHARD:
+    if row["image_method"] != _IN_DATASET:
         return read_member(row["image_source"], image_member(row))
     place, number = row["image_source"], row["image_offset"]
     try:
+        if number is None:
+            return read_bytes(place)
         image = _image_column(place)[number].as_py()
     except (OSError, pa.ArrowInvalid, IndexError) as error:
         raise ExportError(place, f"row {number} cannot be read: {error}") from error

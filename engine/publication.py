@@ -11,12 +11,12 @@ before the files that name them: until the copy is done, a reader may see new ob
 names. `manifest.json` comes last in both.
 """
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from engine.byte_ranges import local_path, url_filesystem
+from engine.disk_sync import sync_path
 from engine.errors import RunError
 from engine.exchange import exchange
 from engine.manifest import FILES, FOLDERS, JOURNAL, STAGING, encode, read_json
@@ -97,11 +97,11 @@ def _exchange(out: Path, journal: dict[str, Any]) -> None:
             new.rename(old)
     for name in _gone(str(out), journal):
         (out / name).rename(_aside(staging, name))
-    _sync_folder(out)  # no manifest on the disk before what it names
+    sync_path(out)  # no manifest on the disk before what it names
     for name in journal["files"]:
         if (staging / name).exists():
             (staging / name).replace(out / name)
-    _sync_folder(out)
+    sync_path(out)
 
 
 def _aside(staging: Path, name: str) -> Path:
@@ -128,11 +128,3 @@ def _copy(out: str, journal: dict[str, Any]) -> None:
             filesystem.rm(join(root, name, extra))
     for name in _gone(out, journal):
         remove(join(out, name))
-
-
-def _sync_folder(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

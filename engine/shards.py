@@ -19,42 +19,19 @@ from engine.config import Config
 from engine.conversations import VisibleObject, converse
 from engine.formats import open_part
 from engine.frame_check import image_problem
+from engine.image_files import write_digests
+from engine.index_files import IndexPart, index_name, write_index
 from engine.members import MemberError
 from engine.prepared_rows import read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples, Turns
-from engine.storage import FileDigest, file_name, join
-from engine.tables import write_table
+from engine.storage import FileDigest, file_name
 
-__all__ = [
-    "INDEX_SCHEMA",
-    "ExcludedTask",
-    "ShardResult",
-    "ShardTask",
-    "index_name",
-    "write_excluded",
-    "write_shard",
-]
+__all__ = ["ShardResult", "ShardTask", "write_shard"]
 
 # One record batch: small enough for a shard to be written in bounded memory.
 _BATCH_BYTES = 16 * 2**20
 _BATCH_ROWS = 256
-
-# Where an image lies in its export is of no use once it is in the dataset, and names a machine.
-_PLACES = {"image_source", "image_offset", "image_compressed_bytes", "image_method"}
-
-INDEX_SCHEMA = pa.schema(
-    [
-        pa.field("split", pa.string()),  # null for what was set aside
-        pa.field("shard", pa.string()),  # the file of OUT that holds the row's image
-        pa.field("row", pa.int64()),  # of the row in its shard
-        pa.field("status", pa.string()),  # kept, quarantined or excluded
-        pa.field("excluded_because", pa.string()),
-        pa.field("fold", pa.int8()),  # of a cross-validation; null outside of it
-        *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
-    ]
-)
-"""The files of `OUT/index`: one row a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,29 +65,13 @@ class ShardTask:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExcludedTask:
-    """Rows that the split leaves out: they have a place in the index alone.
-
-    Args:
-        staging: folder in which OUT grows.
-        reason: why they are left out.
-        number: of this part of them, from 0.
-        rows: (row file, rows in it).
-    """
-
-    staging: str
-    reason: str
-    number: int
-    rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class ShardResult:
     """What the writing of a shard came to.
 
     Args:
         parts: of each format, by its name.
         index: the shard's file in `OUT/index`.
+        digests: files in `OUT/digests`: what the formats extracted.
         rows: written.
         objects: visible instances in them.
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
@@ -120,6 +81,7 @@ class ShardResult:
 
     parts: dict[str, PartResult]
     index: FileDigest
+    digests: tuple[FileDigest, ...]
     rows: int
     objects: int
     left_out: tuple[int, ...]
@@ -129,12 +91,8 @@ class ShardResult:
     @property
     def files(self) -> list[FileDigest]:
         """Every file of the dataset that was written."""
-        return [self.index, *(file for part in self.parts.values() for file in part.files)]
-
-
-def index_name(split: str, number: int) -> str:
-    """Give the name in OUT of a shard's part of the index."""
-    return f"index/{split}-{number:05d}.parquet"
+        formats = (file for part in self.parts.values() for file in part.files)
+        return [self.index, *self.digests, *formats]
 
 
 def write_shard(task: ShardTask) -> ShardResult:
@@ -148,6 +106,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     keep_all = task.reasons is not None
     issues: list[Issue] = []
     left_out: list[int] = []
+    places: list[str] = []
     image_bytes = 0
     parts = {
         name: Part(
@@ -166,6 +125,7 @@ def write_shard(task: ShardTask) -> ShardResult:
                 samples = _samples(task, frames, kept)
                 for write in writers:
                     write(samples)
+                places += _first_files(samples)
             image_bytes += sum(len(image.data or b"") for image in kept)
     folds = task.folds
     if not keep_all and left_out:
@@ -174,7 +134,10 @@ def write_shard(task: ShardTask) -> ShardResult:
         folds = None if folds is None else folds[stay]
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
-        index=_write_index(task, frames, folds),
+        index=_write_index(task, frames, places, folds),
+        digests=tuple(
+            file for name, part in parts.items() if (file := write_digests(part, name)) is not None
+        ),
         rows=len(frames),
         objects=pc.sum(pc.list_value_length(frames["labels"])).as_py() or 0,
         left_out=() if keep_all else tuple(left_out),
@@ -220,7 +183,7 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
         data = read_image(row)
-        problem = image_problem(data, task.config.check_images)
+        problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
     if problem is None:
@@ -233,6 +196,12 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
         frame_id=row["id"], frame_index=row["frame_index"], message=message,
     )  # fmt: skip
     return _Image(place=place, data=None, name=name, issue=issue)
+
+
+def _check_level(config: Config, data: bytes) -> str:
+    """How far an image is checked: one that may be encoded anew has to be decodable."""
+    anew = config.image_format == "jpg" and not data.startswith(b"\xff\xd8\xff")
+    return "decode" if anew else config.check_images
 
 
 def _samples(task: ShardTask, frames: pa.Table, kept: list[_Image]) -> Samples:
@@ -269,52 +238,29 @@ def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
     ]
 
 
-def _write_index(
-    task: ShardTask, frames: pa.Table, folds: np.ndarray[Any, Any] | None
-) -> FileDigest:
-    """Write the shard's part of the index."""
-    n, kept = len(frames), task.reasons is None
-    own = {
-        "split": pa.array([task.split if kept else None] * n, pa.string()),
-        "shard": pa.array([_image_shard(task)] * n, pa.string()),
-        "row": pa.array(np.arange(n), pa.int64()),
-        "status": pa.array(["kept" if kept else "quarantined"] * n, pa.string()),
-    }
-    if folds is not None:
-        own["fold"] = pa.array(folds, pa.int8(), mask=folds < 0)
-    return _write_rows(task.staging, index_name(task.split, task.number), frames, own)
+def _first_files(samples: Samples) -> list[str]:
+    """Of each row the image file that was written first; empty if none were."""
+    first: dict[int, str] = {}
+    for (row, _), file in samples.stored.items():
+        first.setdefault(row, file.path)
+    return [first[row] for row in sorted(first)]
 
 
-def _write_rows(staging: str, name: str, frames: pa.Table, own: dict[str, pa.Array]) -> FileDigest:
-    # Folders differ between a ZIP and the same export unpacked.
-    names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
-    own = {"image_name": names} | own
-    columns = [
-        own[field.name] if field.name in own
-        else frames[field.name] if field.name in frames.column_names
-        else pa.nulls(len(frames), field.type)
-        for field in INDEX_SCHEMA
-    ]  # fmt: skip
-    table = pa.table(columns, schema=INDEX_SCHEMA)
-    return write_table(join(staging, name), table, name=name, durable=False)
-
-
-def write_excluded(task: ExcludedTask) -> ShardResult:
-    """Write rows that the split leaves out to the index."""
-    frames = pa.concat_tables([take_rows(file, rows) for file, rows in task.rows])
-    own = {
-        "status": pa.array(["excluded"] * len(frames), pa.string()),
-        "excluded_because": pa.array([task.reason] * len(frames), pa.string()),
-    }
-    name = index_name(f"excluded-{task.reason}", task.number)
-    return ShardResult(
-        parts={}, index=_write_rows(task.staging, name, frames, own), rows=0, objects=0,
-        left_out=(), issues=(), image_bytes=0,
-    )  # fmt: skip
+def _write_index(task: ShardTask, frames: pa.Table, files: list[str], folds: Any) -> FileDigest:
+    shard = _image_shard(task)
+    kept = task.reasons is None
+    part = IndexPart(
+        split=task.split if kept else None,
+        status="kept" if kept else "quarantined",
+        shard=shard if shard else files or None,
+        folds=folds,
+    )
+    return write_index(task.staging, index_name(task.split, task.number), frames, part)
 
 
 def _image_shard(task: ShardTask) -> str | None:
-    """The file of OUT that holds the images of a shard."""
+    """The file of OUT that holds the images of a shard; None if each is a file of its own."""
     if task.reasons is not None:
         return hf_layout.quarantine_name(task.number)
-    return hf_layout.shard_name(task.split, task.number) if "hf" in task.formats else None
+    embedded = "hf" in task.formats and task.config.images == "embed"
+    return hf_layout.shard_name(task.split, task.number) if embedded else None

@@ -288,3 +288,18 @@ def test_a_split_file_is_kept_by_its_digest_alone():
     assert len(one.to_json()["split_file"]) == 64
     turned = Config(split_file={"assignment": {}, "seed": 1})
     assert turned.to_json() == one.to_json()
+
+
+def test_image_files_are_configured_only_where_there_are_some():
+    with pytest.raises(ConfigError, match="no image is written as a file"):
+        Config(image_format="jpg")
+    with pytest.raises(ConfigError, match=r"formats llava, expected hf .*--format hf"):
+        Config(formats=("llava",), images="path")
+    for formats, images in ((("hf", "llava"), "embed"), (("swift",), "embed"), (("hf",), "path")):
+        assert Config(formats=formats, images=images, image_format="jpg").image_format == "jpg"
+
+
+def test_names_that_are_one_folder_on_some_file_systems_are_refused():
+    with pytest.raises(ConfigError, match="Kitchen and kitchen"):
+        Config(video_ids={"a.zip": "Kitchen", "b.zip": "kitchen"})
+    assert Config(video_ids={"a.zip": "Kitchen", "b.zip": "Kitchen"}).video_ids["b.zip"]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from engine.config import Config
+from engine.index_files import INDEX_SCHEMA
 from engine.sample_export import write_sample_export
-from engine.shards import INDEX_SCHEMA, ShardTask, write_shard
+from engine.shards import ShardTask, write_shard
 from engine.stages import scan_range
 from engine.tables import read_table
 from tests.scanning import SMALL, scans
