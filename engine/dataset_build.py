@@ -103,7 +103,7 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     issues = [issue for result in results for issue in result.issues]
     files = [result.index for result in results]
     for name in config.formats:
-        files += finish(name, staging, _by_split(name, shards, results))
+        files += finish(name, staging, _by_split(name, shards, results), config)
     aside, found = _quarantine(intake.with_issues(issues), kept, writer)
     return Built(
         files=tuple(files + aside),

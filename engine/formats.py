@@ -6,12 +6,15 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import hf_layout
+from engine import hf_layout, parquet_layout
+from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import FileDigest
 
 __all__ = ["finish", "open_part"]
+
+_WRITTEN = ("hf", "parquet", "coco", "revos")
 
 
 def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples], None]]:
@@ -19,16 +22,21 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
     match name:
         case "hf":
             return hf_layout.open_part(part)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf")
+        case "parquet":
+            return parquet_layout.open_part(part)
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))
 
 
-def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+def finish(
+    name: str, staging: str, splits: Sequence[SplitParts], config: Config
+) -> list[FileDigest]:
     """Make the whole of a format's shares.
 
     Args:
         name: of the format.
         staging: folder in which OUT grows.
         splits: all splits, in their order; those without rows too.
+        config: of the run.
 
     Returns:
         Every file of the format, those written by `open_part` too.
@@ -36,5 +44,7 @@ def finish(name: str, staging: str, splits: Sequence[SplitParts]) -> list[FileDi
     files = [file for split in splits for file in split.files]
     match name:
         case "hf":
-            return files + hf_layout.finish(staging, splits)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf")
+            return files + hf_layout.finish(staging, splits, config)
+        case "parquet":
+            return files
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))

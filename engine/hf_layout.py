@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from engine.config import Config
 from engine.conversations import messages
 from engine.records import FRAME_SCHEMA
 from engine.samples import ImageFile, Part, Samples, SplitParts
@@ -26,6 +27,7 @@ __all__ = [
     "COLUMNS",
     "QUARANTINE_COLUMNS",
     "arrow_schema",
+    "columns_with",
     "finish",
     "finish_quarantine",
     "open_part",
@@ -33,6 +35,7 @@ __all__ = [
     "quarantine_name",
     "row_batch",
     "shard_name",
+    "training_batch",
 ]
 
 
@@ -64,6 +67,25 @@ COLUMNS: dict[str, Any] = {
     "height": _value("int32"),
 }
 
+_IMAGE_COLUMNS = {"image": ("image",), "images": ("images",), "both": ("image", "images")}
+
+
+def columns_with(choice: str) -> dict[str, Any]:
+    """Give the columns of a dataset to train on.
+
+    Args:
+        choice: image: the column `image`, as LLaVA and TRL take it. images: `images`, a list of
+            one, which axolotl and unsloth ask for. both: one beside the other, so that the bytes
+            are there twice.
+    """
+    kinds: dict[str, Any] = {"image": {"_type": "Image"}, "images": [{"_type": "Image"}]}
+    columns: dict[str, Any] = {}
+    for name, feature in COLUMNS.items():
+        chosen = {each: kinds[each] for each in _IMAGE_COLUMNS[choice]}
+        columns |= chosen if name == "image" else {name: feature}
+    return columns
+
+
 # What was set aside has no text to train on, and says why it was.
 QUARANTINE_COLUMNS: dict[str, Any] = {
     name: feature for name, feature in COLUMNS.items() if name not in {"conversations", "messages"}
@@ -84,7 +106,7 @@ def arrow_schema(columns: dict[str, Any]) -> pa.Schema:
     """Give the schema of a shard, with the features where `datasets` looks for them.
 
     Args:
-        columns: `COLUMNS` or `QUARANTINE_COLUMNS`.
+        columns: as `columns_with` gives them, or `QUARANTINE_COLUMNS`.
     """
     info = {"info": {"features": columns}}
     return pa.schema(
@@ -107,15 +129,26 @@ def quarantine_name(number: int) -> str:
 def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's Arrow file; what is yielded takes its rows."""
     name = shard_name(part.split, part.number)
-    with _arrow_file(part, name, COLUMNS) as stream:
-        schema = arrow_schema(COLUMNS)
+    columns = columns_with(part.config.hf_image_column)
+    with _arrow_file(part, name, columns) as stream:
+        schema = arrow_schema(columns)
 
         def write(samples: Samples) -> None:
-            turns = samples.conversations
-            texts = {"conversations": turns, "messages": [messages(each) for each in turns]}
-            stream.write_batch(row_batch(schema, samples.frames, samples.images, texts))
+            stream.write_batch(training_batch(schema, samples))
 
         yield write
+
+
+def training_batch(schema: pa.Schema, samples: Samples) -> pa.RecordBatch:
+    """Build one record batch of rows to train on, with their texts in both notations.
+
+    Args:
+        schema: as `arrow_schema` gives it.
+        samples: the rows.
+    """
+    turns = samples.conversations
+    texts = {"conversations": turns, "messages": [messages(each) for each in turns]}
+    return row_batch(schema, samples.frames, samples.images, texts)
 
 
 @contextmanager
@@ -160,13 +193,11 @@ def row_batch(
     arrays: list[pa.Array] = []
     for field in schema:
         if field.name == "image":
-            data = pa.array([image.data for image in images], pa.binary())
-            names = pa.array([image.name for image in images], pa.string())
-            # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
-            absent = data.is_null()
-            arrays.append(
-                pa.StructArray.from_arrays([data, names], fields=list(field.type), mask=absent)
-            )
+            arrays.append(_image_array(images, field.type))
+        elif field.name == "images":
+            each = _image_array(images, field.type.value_type)
+            offsets = pa.array(range(len(images) + 1), pa.int32())
+            arrays.append(pa.ListArray.from_arrays(offsets, each, type=field.type))
         elif field.name in texts:
             arrays.append(pa.array(texts[field.name], field.type))
         else:
@@ -177,18 +208,27 @@ def row_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def finish(staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+def _image_array(images: Sequence[ImageFile], kind: pa.DataType) -> pa.Array:
+    data = pa.array([image.data for image in images], pa.binary())
+    names = pa.array([image.name for image in images], pa.string())
+    # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
+    return pa.StructArray.from_arrays([data, names], fields=list(kind), mask=data.is_null())
+
+
+def finish(staging: str, splits: Sequence[SplitParts], config: Config) -> list[FileDigest]:
     """Write what makes the shards a `DatasetDict`; a split without rows is left out.
 
     Args:
         staging: folder in which OUT grows.
         splits: all of them.
+        config: of the run.
     """
+    columns = columns_with(config.hf_image_column)
     present = [split for split in splits if split.rows]
     files: list[FileDigest] = []
     for split in present:
         folder, name = join(staging, "hf", split.split), f"hf/{split.split}"
-        files += _split_files(folder, name, split, COLUMNS, split=split.split)
+        files += _split_files(folder, name, split, columns, split=split.split)
     if present:
         names = {"splits": [split.split for split in present]}
         name = "hf/dataset_dict.json"

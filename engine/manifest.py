@@ -23,7 +23,10 @@ __all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", 
 
 # Everything a run puts at the top of OUT.
 _OURS = frozenset(
-    (".staging", "hf", "index", "quarantine", "report", "split.json", "summary.json")
+    (
+        ".staging", "README.md", "hf", "index", "parquet", "quarantine", "report", "split.json",
+        "summary.json",
+    )
 )  # fmt: skip
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 
@@ -122,6 +125,8 @@ def state_of(out: str) -> OutState:
         return OutState.FINISHED
     files = list_files(out)
     if not all(file.split("/", 1)[0] in _OURS for file in files) or is_file(out):
+        return OutState.FOREIGN
+    if files == ["README.md"]:  # many a folder has one; ours is never alone
         return OutState.FOREIGN
     reported = "report/validation.json" in files and "summary.json" in files
     # A report that does not say FAILED, without a manifest: the run died while publishing.

@@ -17,6 +17,7 @@ from engine.intake import Intake, find_sources, take_in
 from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
+from engine.root_card import CARD_NAME, root_card
 from engine.storage import (
     exists,
     join,
@@ -32,7 +33,7 @@ from engine.work import Progress, Work, start_work
 __all__ = ["prepare"]
 
 _STAGING = ".staging"
-_FOLDERS = ("hf", "quarantine", "report", "index")
+_FOLDERS = ("hf", "parquet", "quarantine", "report", "index")
 
 
 def prepare(
@@ -106,7 +107,7 @@ def _all_or_nothing(out: str) -> Iterator[None]:
 
 def _clear(out: str) -> None:
     """Remove what a run publishes, the manifest first: without it nothing counts as a dataset."""
-    for part in ("manifest.json", "summary.json", "split.json", *_FOLDERS):
+    for part in ("manifest.json", "summary.json", "split.json", CARD_NAME, *_FOLDERS):
         remove(join(out, part))
 
 
@@ -181,6 +182,9 @@ class _Run:
                     move_tree(join(self.staging, folder), join(self.out, folder))
             split = encode(built.split)
             files.append(write_bytes(join(self.out, "split.json"), split, name="split.json"))
+            card = root_card(self.config.formats, built.split["sizes"])
+            if card is not None:
+                files.append(write_bytes(join(self.out, CARD_NAME), card, name=CARD_NAME))
         summary = self.summary(intake, document, built)
         write_bytes(join(self.out, "summary.json"), encode(summary))
         manifest = make_manifest(

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import hf_layout
+from engine import hf_layout, parquet_layout
 from engine.config import Config
 from engine.conversations import VisibleObject, converse
 from engine.formats import open_part
@@ -258,4 +258,7 @@ def _image_shard(task: ShardTask) -> str | None:
     """The file of OUT that holds the images of a shard."""
     if task.reasons is not None:
         return hf_layout.quarantine_name(task.number)
-    return hf_layout.shard_name(task.split, task.number) if "hf" in task.formats else None
+    if "hf" in task.formats:
+        return hf_layout.shard_name(task.split, task.number)
+    embeds = "parquet" in task.formats
+    return parquet_layout.parquet_name(task.split, task.number) if embeds else None

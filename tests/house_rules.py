@@ -13,7 +13,7 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "apportion black byte_ranges caps contours english errors findings frame_times"
-    " images json_structure report_charts rle_text sample_files sav_names track_motion"
+    " images json_structure report_charts rle_text root_card sample_files sav_names track_motion"
     " turn_plan version wording",
     1: "centroids choices frame_json json_ranges masks members placement sample_scene"
     " sample_spec sources storage tasks",
@@ -22,9 +22,9 @@ FLOORS = {
     3: "config_file export frame_check frame_index gate quality sample_export samples"
     " sav_listing tracks",
     4: "hf_layout likeness plan report stages survey track_check",
-    5: "formats pipeline",
-    6: "shards work",
-    7: "intake",
+    5: "parquet_layout pipeline",
+    6: "formats work",
+    7: "intake shards",
     8: "dataset_build validation",
     9: "preparation",
     10: "__init__",
