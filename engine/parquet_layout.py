@@ -1,8 +1,8 @@
 """Parquet files with the images in them: what `datasets.load_dataset` streams and the Hub shows.
 
-The columns are those of `hf`, with the image in `images`, a list of one, which TRL, axolotl, unsloth
-and LLaMA-Factory take as it is; who wants `image` has `hf` for it. One file a shard, named without
-a total, so that no file is ever renamed when shards are added.
+The columns are those of `hf`, with the image in `images`, a list of one, which TRL, axolotl,
+unsloth and LLaMA-Factory take as it is; who wants `image` has `hf` for it. One file a shard, named
+without a total, so that no file is ever renamed when shards are added.
 
 A reader that streams holds a row group or two in memory, and one that wants some rows fetches whole
 row groups. So a row group ends at 100 rows (what the Hub's viewer shows of a file at a time) or at
@@ -40,16 +40,18 @@ def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's Parquet file; what is yielded takes its rows."""
     name = parquet_name(part.split, part.number)
     schema = arrow_schema(columns_with("images"))
-    with AtomicFile(part.path(name), name=name, durable=False) as sink:
-        with _writer(sink, schema) as writer:
-            groups = _RowGroups(writer)
+    with (
+        AtomicFile(part.path(name), name=name, durable=False) as sink,
+        _writer(sink, schema) as writer,
+    ):
+        groups = _RowGroups(writer)
 
-            def write(samples: Samples) -> None:
-                sizes = [len(image.data or b"") for image in samples.images]
-                groups.add(training_batch(schema, samples), sizes)
+        def write(samples: Samples) -> None:
+            sizes = [len(image.data or b"") for image in samples.images]
+            groups.add(training_batch(schema, samples), sizes)
 
-            yield write
-            groups.end()
+        yield write
+        groups.end()
     part.files.append(sink.digest())
 
 

@@ -22,8 +22,8 @@ Frames of videos with their masks, boxes, labels and conversations.
     import datasets
     data = datasets.load_dataset("path/of/this/folder")
 
-Pictures, checks and what is known to be wrong: `report/report.html`. Where the frames come from, and
-every file with its digest: `manifest.json`.
+Pictures, checks and what is known to be wrong: `report/report.html`. Where the frames come from,
+and every file with its digest: `manifest.json`.
 """
 
 

@@ -288,3 +288,9 @@ def test_a_split_file_is_kept_by_its_digest_alone():
     assert len(one.to_json()["split_file"]) == 64
     turned = Config(split_file={"assignment": {}, "seed": 1})
     assert turned.to_json() == one.to_json()
+
+
+def test_the_column_of_hf_needs_hf():
+    assert Config(formats=("parquet", "hf"), hf_image_column="both").hf_image_column == "both"
+    with pytest.raises(ConfigError, match="hf_image_column: is of the format hf"):
+        Config(formats=("parquet",), hf_image_column="images")
