@@ -1,4 +1,4 @@
-"""`datasets.load_dataset(OUT)`: the splits and nothing else, whatever lies beside them. No network."""
+"""`datasets.load_dataset(OUT)`: the splits alone, whatever lies beside them. No network."""
 
 import json
 import subprocess
