@@ -13,6 +13,7 @@ from engine.errors import ConfigError
 __all__ = [
     "BOX_STYLES",
     "FORMATS",
+    "IMAGE_FILE_FORMATS",
     "checked_ratios",
     "of_kind",
     "one_of",
@@ -24,6 +25,9 @@ __all__ = [
 
 FORMATS = ("hf", "llava", "parquet", "swift", "coco", "revos")
 """Output formats, in the order in which they are written."""
+
+IMAGE_FILE_FORMATS = ("llava", "swift", "coco", "revos")
+"""Formats in which each image is a file of its own."""
 
 BOX_STYLES = ("norm1000", "xywh", "xyxy", "norm1", "qwen25", "loc1024")
 """How boxes are written inside texts."""

@@ -15,6 +15,7 @@ import orjson
 from engine.caps import LARGEST_CAPS, Caps
 from engine.choices import (
     BOX_STYLES,
+    IMAGE_FILE_FORMATS,
     checked_ratios,
     of_kind,
     one_of,
@@ -153,11 +154,35 @@ class Config:
         real_number("imbalance_ratio", self.imbalance_ratio, above=1, expected="above 1")
         if self.gap_sec != 0:
             real_number("gap_sec", self.gap_sec, above=0, expected="0 or more seconds")
+        self._check_image_files()
         for source, name in self.video_ids.items():
             if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name[0] == ".":
                 raise ConfigError(
                     f"video_ids: {source}", "not a name for a video", got=repr(name),
                     expected="a name without slashes that does not begin with a dot",
+                )  # fmt: skip
+
+    def _check_image_files(self) -> None:
+        """Refuse what says how image files are to be written where none are."""
+        if self.images == "path" and "hf" not in self.formats:
+            raise ConfigError(
+                "images", "path is for format hf alone", got=f"formats {', '.join(self.formats)}",
+                expected="hf among the formats", advice="add --format hf, or leave --images out",
+            )  # fmt: skip
+        written = {name for name in self.formats if name in IMAGE_FILE_FORMATS}
+        if self.image_format == "jpg" and not written and self.images == "embed":
+            raise ConfigError(
+                "image_format", "no image is written as a file",
+                got=f"formats {', '.join(self.formats)}",
+                expected="one of " + ", ".join(IMAGE_FILE_FORMATS) + ", or --images path",
+            )  # fmt: skip
+        cases: dict[str, str] = {}
+        for name in map(str, self.video_ids.values()):
+            if cases.setdefault(name.casefold(), name) != name:
+                raise ConfigError(
+                    "video_ids", "two names differ only in case, so they are one folder on some"
+                    " file systems", got=f"{cases[name.casefold()]} and {name}",
+                    expected="names that differ otherwise",
                 )  # fmt: skip
 
     def _check_kinds(self) -> None:

@@ -29,7 +29,7 @@ from engine.records import Issue
 from engine.samples import SplitParts
 from engine.shards import ShardResult, ShardTask, write_shard
 from engine.splits import assign, certificate
-from engine.storage import BackgroundSync, FileDigest, join
+from engine.storage import BackgroundSync, FileDigest, absolute, join
 from engine.tasks import Task
 from engine.work import Work
 
@@ -95,13 +95,13 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         with work.timed("split"):
             data = split_input(index.where(kept))
             assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
-    writer = _Writer(index=index, staging=staging, out=out, config=config, work=work)
+    writer = _Writer(index=index, staging=staging, out=absolute(out), config=config, work=work)
     shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
     for shard, result in zip(shards, results, strict=True):
         assignment[shard.places[list(result.left_out)]] = -1
     kept = assignment >= 0
     issues = [issue for result in results for issue in result.issues]
-    files = [result.index for result in results]
+    files = [file for result in results for file in (result.index, *result.digests)]
     for name in config.formats:
         files += finish(name, staging, _by_split(name, shards, results), config)
     aside, found = _quarantine(intake.with_issues(issues), kept, writer)
@@ -161,6 +161,9 @@ class _Writer:
         with BackgroundSync() as syncing:
 
             def sync(result: ShardResult) -> None:
+                if result.digests:  # beside them are thousands of images
+                    syncing.add_all_below(self.staging)
+                    return
                 for file in result.files:
                     syncing.add(join(self.staging, file.path))
 

@@ -6,7 +6,7 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import hf_layout, parquet_layout
+from engine import coco_json, hf_layout, parquet_layout, revos_json
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
@@ -24,6 +24,10 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
             return hf_layout.open_part(part)
         case "parquet":
             return parquet_layout.open_part(part)
+        case "coco":
+            return coco_json.open_part(part)
+        case "revos":
+            return revos_json.open_part(part)
     raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))
 
 
@@ -47,4 +51,8 @@ def finish(
             return files + hf_layout.finish(staging, splits, config)
         case "parquet":
             return files
+        case "coco":
+            return files + coco_json.finish(staging, splits)
+        case "revos":
+            return files + revos_json.finish(staging, splits)
     raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))

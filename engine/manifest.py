@@ -24,8 +24,8 @@ __all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", 
 # Everything a run puts at the top of OUT.
 _OURS = frozenset(
     (
-        ".staging", "README.md", "hf", "index", "parquet", "quarantine", "report", "split.json",
-        "summary.json",
+        ".staging", "README.md", "coco", "digests", "hf", "images", "index", "llava", "parquet",
+        "quarantine", "report", "revos", "split.json", "summary.json", "swift",
     )
 )  # fmt: skip
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
@@ -65,7 +65,8 @@ def make_manifest(
         config: the resolved configuration.
         status: the published one.
         samples: rows in all splits.
-        files: every file of the dataset but the manifest and `summary.json`.
+        files: every file of the dataset but the manifest, `summary.json`, and the images that
+            digest shards among them list.
     """
     document: dict[str, Any] = {
         "manifest_version": 1,
@@ -79,6 +80,8 @@ def make_manifest(
         "status": status,
         "samples": samples,
         "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
+        # Tables of further files, with their digests: images that are files of their own.
+        "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
     }
     document["digest"] = _digest(document)
     return document

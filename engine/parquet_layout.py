@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.hf_layout import arrow_schema, columns_with, training_batch
+from engine.hf_columns import arrow_schema, columns_with, training_batch
 from engine.samples import Part, Samples
 from engine.storage import AtomicFile
 
@@ -48,7 +48,7 @@ def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
 
         def write(samples: Samples) -> None:
             sizes = [len(image.data or b"") for image in samples.images]
-            groups.add(training_batch(schema, samples), sizes)
+            groups.add(training_batch(schema, samples, samples.images), sizes)
 
         yield write
         groups.end()

@@ -33,7 +33,10 @@ from engine.work import Progress, Work, start_work
 __all__ = ["prepare"]
 
 _STAGING = ".staging"
-_FOLDERS = ("hf", "parquet", "quarantine", "report", "index")
+_FOLDERS = (
+    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
+    "index",
+)  # fmt: skip
 
 
 def prepare(

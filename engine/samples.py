@@ -26,10 +26,13 @@ class ImageFile:
     Args:
         data: the file's bytes, unchanged; None only in a quarantine.
         name: its name in the export, without folders; None where there is no image.
+        path: where a file with these bytes will be, for a dataset that names it instead of holding
+            it; None for one that holds it.
     """
 
     data: bytes | None
     name: str | None
+    path: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,12 +44,14 @@ class Samples:
         images: n, in the order of the rows.
         conversations: n, likewise; empty for rows that were set aside.
         reasons: n lists of findings, for rows that were set aside; else empty.
+        stored: image files written so far, by (row, encoded anew): the next format links them.
     """
 
     frames: pa.Table
     images: Sequence[ImageFile]
     conversations: Sequence[Turns] = ()
     reasons: Sequence[Sequence[str]] = ()
+    stored: dict[tuple[int, bool], FileDigest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +79,7 @@ class Part:
         config: of the run.
         files: what the format has written of the dataset.
         pieces: what it has written for the driver to join.
+        extracted: image files it has written: too many for the manifest to name.
     """
 
     staging: str
@@ -83,10 +89,15 @@ class Part:
     config: Config
     files: list[FileDigest] = field(default_factory=list)
     pieces: dict[str, str] = field(default_factory=dict)
+    extracted: list[FileDigest] = field(default_factory=list)
 
     def path(self, name: str) -> str:
         """Say where a file of this name in OUT is to be written."""
         return join(self.staging, name)
+
+    def piece(self, name: str) -> str:
+        """Say where a piece for the driver is to be written: it is not published."""
+        return join(self.staging, "parts", f"{name}-{self.split}-{self.number:05d}")
 
     def result(self) -> PartResult:
         """Give what was left behind."""

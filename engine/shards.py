@@ -5,7 +5,7 @@ A plain function of a plain record, without Ray. Beside the formats every shard 
 them a dataset can be split anew and checked without reading an export again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from engine.config import Config
 from engine.conversations import VisibleObject, converse
 from engine.formats import open_part
 from engine.frame_check import image_member, image_problem
+from engine.image_files import write_digests
 from engine.members import MemberError, read_member
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples, Turns
@@ -38,7 +39,7 @@ INDEX_SCHEMA = pa.schema(
     [
         pa.field("split", pa.string()),  # null for what was set aside
         pa.field("shard", pa.string()),  # the file of OUT that holds the row's image
-        pa.field("row", pa.int64()),  # of the row in its shard
+        pa.field("row", pa.int64()),  # of the row in its shard; null: the file is the image
         pa.field("status", pa.string()),
         *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
     ]
@@ -81,6 +82,7 @@ class ShardResult:
     Args:
         parts: of each format, by its name.
         index: the shard's file in `OUT/index`.
+        digests: files in `OUT/digests`: what the formats extracted.
         rows: written.
         objects: visible instances in them.
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
@@ -90,6 +92,7 @@ class ShardResult:
 
     parts: dict[str, PartResult]
     index: FileDigest
+    digests: tuple[FileDigest, ...]
     rows: int
     objects: int
     left_out: tuple[int, ...]
@@ -99,7 +102,8 @@ class ShardResult:
     @property
     def files(self) -> list[FileDigest]:
         """Every file of the dataset that was written."""
-        return [self.index, *(file for part in self.parts.values() for file in part.files)]
+        formats = (file for part in self.parts.values() for file in part.files)
+        return [self.index, *self.digests, *formats]
 
 
 def index_name(split: str, number: int) -> str:
@@ -119,6 +123,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     keep_all = task.reasons is not None
     issues: list[Issue] = []
     left_out: list[int] = []
+    places: list[str] = []
     image_bytes = 0
     parts = {
         name: Part(
@@ -137,12 +142,16 @@ def write_shard(task: ShardTask) -> ShardResult:
                 samples = _samples(task, frames, kept)
                 for write in writers:
                     write(samples)
+                places += _first_files(samples)
             image_bytes += sum(len(image.data or b"") for image in kept)
     if not keep_all and left_out:
         frames = frames.take(pa.array(np.delete(np.arange(len(frames)), left_out)))
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
-        index=_write_index(task, frames),
+        index=_write_index(task, frames, places),
+        digests=tuple(
+            file for name, part in parts.items() if (file := write_digests(part, name)) is not None
+        ),
         rows=len(frames),
         objects=pc.sum(pc.list_value_length(frames["labels"])).as_py() or 0,
         left_out=() if keep_all else tuple(left_out),
@@ -188,7 +197,7 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
         data = read_member(row["image_source"], image_member(row))
-        problem = image_problem(data, task.config.check_images)
+        problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
     if problem is None:
@@ -201,6 +210,13 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
         frame_id=row["id"], frame_index=row["frame_index"], message=message,
     )  # fmt: skip
     return _Image(place=place, data=None, name=name, issue=issue)
+
+
+def _check_level(config: Config, data: bytes) -> str:
+    """How far an image is checked: one that may be encoded anew has to be decodable."""
+    wanted = config.image_format == "jpg" or "revos" in config.formats
+    anew = wanted and not data.startswith(b"\xff\xd8\xff")
+    return "decode" if anew else config.check_images
 
 
 def _samples(task: ShardTask, frames: pa.Table, kept: list[_Image]) -> Samples:
@@ -237,14 +253,23 @@ def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
     ]
 
 
-def _write_index(task: ShardTask, frames: pa.Table) -> FileDigest:
-    """Write the shard's part of the index."""
-    rows, kept = len(frames), task.reasons is None
+def _first_files(samples: Samples) -> list[str]:
+    """Of each row the image file that was written first; empty if none were."""
+    first: dict[int, str] = {}
+    for (row, _), file in samples.stored.items():
+        first.setdefault(row, file.path)
+    return [first[row] for row in sorted(first)]
+
+
+def _write_index(task: ShardTask, frames: pa.Table, places: Sequence[str | None]) -> FileDigest:
+    """Write the shard's part of the index; `places` are image files, or none were written."""
+    rows, kept, shard = len(frames), task.reasons is None, _image_shard(task)
+    in_files = places or [None] * rows
     names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
     own = {
         "split": pa.array([task.split if kept else None] * rows, pa.string()),
-        "shard": pa.array([_image_shard(task)] * rows, pa.string()),
-        "row": pa.array(np.arange(rows), pa.int64()),
+        "shard": pa.array(in_files if shard is None else [shard] * rows, pa.string()),
+        "row": pa.array([None] * rows if shard is None else np.arange(rows), pa.int64()),
         "status": pa.array(["kept" if kept else "quarantined"] * rows, pa.string()),
         "image_name": names,  # folders differ between a ZIP and the same export unpacked
     }
@@ -255,10 +280,10 @@ def _write_index(task: ShardTask, frames: pa.Table) -> FileDigest:
 
 
 def _image_shard(task: ShardTask) -> str | None:
-    """The file of OUT that holds the images of a shard."""
+    """The file of OUT that holds the images of a shard; None if each is a file of its own."""
     if task.reasons is not None:
         return hf_layout.quarantine_name(task.number)
-    if "hf" in task.formats:
+    if "hf" in task.formats and task.config.images == "embed":
         return hf_layout.shard_name(task.split, task.number)
     embeds = "parquet" in task.formats
     return parquet_layout.parquet_name(task.split, task.number) if embeds else None

@@ -20,15 +20,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from engine.byte_ranges import local_path, url_filesystem
+from engine.disk_sync import sync_filesystem, sync_path
 
 __all__ = [
     "AtomicFile",
     "BackgroundSync",
     "FileDigest",
+    "absolute",
     "exists",
     "file_name",
     "is_file",
     "join",
+    "link_file",
     "list_files",
     "make_dirs",
     "move_tree",
@@ -59,6 +62,12 @@ class FileDigest:
 def join(root: str, *parts: str) -> str:
     """Join path parts with forward slashes, for local paths and URLs alike."""
     return "/".join([root.rstrip("/") or "/", *(part.strip("/") for part in parts if part)])
+
+
+def absolute(path: str) -> str:
+    """Give a path that means the same in every process of this machine; URLs do as they are."""
+    place = local_path(path)
+    return path if place is None else str(place.absolute())
 
 
 def exists(path: str) -> bool:
@@ -118,6 +127,30 @@ def read_bytes(path: str) -> bytes:
     return data
 
 
+def link_file(source: str, target: str) -> bool:
+    """Make a file appear under a second name, without a second copy of its bytes.
+
+    Returns:
+        False where that cannot be done: on object stores, and on file systems without hard links.
+    """
+    old, new = local_path(source), local_path(target)
+    if old is None or new is None:
+        return False
+    if old == new:
+        return True
+    new.parent.mkdir(parents=True, exist_ok=True)
+    # A link does not replace a file, a rename does: the name may be there from an earlier attempt.
+    temporary = new.with_name(f".{new.name}.tmp-{secrets.token_hex(6)}")
+    try:
+        os.link(old, temporary)
+        temporary.replace(new)
+    except OSError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)  # a rename of a file to itself leaves both names
+    return True
+
+
 def write_bytes(path: str, data: bytes, *, name: str = "") -> FileDigest:
     """Write a whole file atomically and return its digest under the manifest name `name`."""
     with AtomicFile(path, name=name) as sink:
@@ -173,20 +206,12 @@ def move_tree(source: str, target: str) -> None:
         return
     new.parent.mkdir(parents=True, exist_ok=True)
     old.rename(new)
-    _sync(new.parent)
+    sync_path(new.parent)
 
 
 def temporary_folder(prefix: str) -> str:
     """Make an empty folder in the system's place for temporary files; the caller removes it."""
     return tempfile.mkdtemp(prefix=prefix)
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Kernels let written pages lie for up to 30 s; a sync at the end would then wait for all of them.
@@ -214,7 +239,13 @@ class BackgroundSync:
         place = local_path(path)
         if place is not None:
             self._folders.add(place.parent)
-            self._pending.append(self._pool.submit(_sync, place))
+            self._pending.append(self._pool.submit(sync_path, place))
+
+    def add_all_below(self, folder: str) -> None:
+        """Begin to sync every file that is complete below a folder, however many there are."""
+        place = local_path(folder)
+        if place is not None:
+            self._pending.append(self._pool.submit(sync_filesystem, place))
 
     def __exit__(
         self,
@@ -227,7 +258,7 @@ class BackgroundSync:
                 for pending in self._pending:
                     pending.result()
                 for folder in sorted(self._folders):
-                    _sync(folder)
+                    sync_path(folder)
         finally:
             self._pool.shutdown(cancel_futures=True)
 
@@ -332,7 +363,7 @@ class AtomicFile:
         if self._target is not None:
             self._temporary.replace(self._target)
             if self._durable:
-                _sync(self._target.parent)
+                sync_path(self._target.parent)
             return
         filesystem, inner = url_filesystem(self.path)
         filesystem.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)

@@ -12,8 +12,9 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion black byte_ranges caps contours english errors findings frame_times"
-    " images json_structure report_charts rle_text root_card sample_files sav_names track_motion"
+    0: "apportion ascii_json black byte_ranges caps contours disk_sync english errors findings"
+    " frame_times images json_structure report_charts rle_text root_card sample_files sav_names"
+    " track_motion"
     " turn_plan version wording",
     1: "centroids choices frame_json json_ranges masks members placement sample_scene"
     " sample_spec sources storage tasks",
@@ -21,8 +22,8 @@ FLOORS = {
     " records sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate quality sample_export samples"
     " sav_listing tracks",
-    4: "hf_layout likeness plan report stages survey track_check",
-    5: "parquet_layout pipeline",
+    4: "hf_columns image_files likeness plan report stages survey track_check",
+    5: "coco_json hf_layout parquet_layout pipeline revos_json",
     6: "formats work",
     7: "intake shards",
     8: "dataset_build validation",

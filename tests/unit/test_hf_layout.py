@@ -11,17 +11,14 @@ import pytest
 from PIL import Image
 
 from engine.config import Config
-from engine.hf_layout import (
+from engine.hf_columns import (
     COLUMNS,
     QUARANTINE_COLUMNS,
     arrow_schema,
     columns_with,
-    finish,
-    finish_quarantine,
-    open_part,
-    open_quarantine,
     row_batch,
 )
+from engine.hf_layout import finish, finish_quarantine, open_part, open_quarantine
 from engine.records import FRAME_SCHEMA
 from engine.samples import ImageFile, Part, Samples, SplitParts
 

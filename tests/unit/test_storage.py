@@ -235,7 +235,7 @@ def test_background_sync_brings_files_and_their_folders_to_the_disk(tmp_path, mo
     def fsync(descriptor):
         synced.append(os.fstat(descriptor).st_ino)
 
-    monkeypatch.setattr("engine.storage.os.fsync", fsync)
+    monkeypatch.setattr("engine.disk_sync.os.fsync", fsync)
     paths = [tmp_path / folder / name for folder in "ab" for name in ("1", "2")]
     for path in paths:
         with storage.AtomicFile(str(path), durable=False) as sink:
@@ -255,6 +255,6 @@ def test_background_sync_tells_of_a_disk_that_fails(tmp_path, monkeypatch):
     def broken(_descriptor):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("engine.storage.os.fsync", broken)
+    monkeypatch.setattr("engine.disk_sync.os.fsync", broken)
     with pytest.raises(OSError, match="Input/output"), storage.BackgroundSync() as syncing:
         syncing.add(str(path))
