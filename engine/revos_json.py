@@ -202,9 +202,9 @@ def _expressions(tracks: Sequence[_Track]) -> Iterator[tuple[str, list[_Track]]]
 def _spoken(label: str) -> Noun | None:
     """How a label is spoken of; None where it names nothing.
 
-    Without question marks: the loader takes an expression with one for a whole question.
+    The loader takes what has a question mark for a whole question, and full stops out of the rest.
     """
-    name = clean_label(clean_label(label).replace("?", " "))
+    name = clean_label(clean_label(label).replace("?", " ").replace(".", ""))
     return noun(name) if name else None
 
 
