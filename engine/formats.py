@@ -6,7 +6,7 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import coco_json, hf_layout, parquet_layout, revos_json
+from engine import coco_json, hf_layout, llava_jsonl, parquet_layout, revos_json, swift_jsonl
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
@@ -14,7 +14,7 @@ from engine.storage import FileDigest
 
 __all__ = ["finish", "open_part"]
 
-_WRITTEN = ("hf", "parquet", "coco", "revos")
+_WRITTEN = ("hf", "llava", "parquet", "swift", "coco", "revos")
 
 
 def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples], None]]:
@@ -22,8 +22,12 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
     match name:
         case "hf":
             return hf_layout.open_part(part)
+        case "llava":
+            return llava_jsonl.open_part(part)
         case "parquet":
             return parquet_layout.open_part(part)
+        case "swift":
+            return swift_jsonl.open_part(part)
         case "coco":
             return coco_json.open_part(part)
         case "revos":
@@ -49,8 +53,12 @@ def finish(
     match name:
         case "hf":
             return files + hf_layout.finish(staging, splits, config)
+        case "llava":
+            return files + llava_jsonl.finish(staging, splits, config)
         case "parquet":
             return files
+        case "swift":
+            return files + swift_jsonl.finish(staging, splits)
         case "coco":
             return files + coco_json.finish(staging, splits)
         case "revos":
