@@ -131,6 +131,11 @@ class Config:
         object.__setattr__(self, "ratios", checked_ratios(self.ratios))
         self._check_kinds()
         self._check_split()
+        if self.hf_image_column != "image" and "hf" not in self.formats:
+            raise ConfigError(
+                "hf_image_column", "is of the format hf, which is not asked for",
+                got=repr(self.hf_image_column), expected="hf among the formats",
+            )  # fmt: skip
         if self.label is not None and not self.label.strip():
             raise ConfigError("label", "is empty", got=repr(self.label), expected="a name")
         if not self.formats:

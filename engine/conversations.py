@@ -24,7 +24,7 @@ from engine.errors import ConfigError
 from engine.turn_plan import Group, Kind, Step, plan_turns
 from engine.wording import ANSWERS, BOX_HINTS, QUESTIONS, WHERE
 
-__all__ = ["VisibleObject", "box_text", "converse", "forbidden_in", "messages"]
+__all__ = ["VisibleObject", "box_text", "clean_label", "converse", "forbidden_in", "messages"]
 
 _TOKEN = "<image>\n"
 _LABEL_CHARS = 60
@@ -176,8 +176,8 @@ _ROLES = MappingProxyType({"human": "user", "gpt": "assistant"})
 
 
 @lru_cache(maxsize=4096)
-def _clean(label: str) -> str:
-    """The label as text: one line, no controls, nothing forbidden; empty if nobody named it.
+def clean_label(label: str) -> str:
+    """Give the label as text: one line, no controls, nothing forbidden; empty if nobody named it.
 
     Brackets become round, since square ones mark boxes. Repeated until stable, because what is
     taken out can bring together what is forbidden (`<im<x>age>`).
@@ -229,7 +229,7 @@ def _scene(
     pick: Callable[[str, int], int],
 ) -> _Scene:
     """Group the objects by what their labels read as, and choose the frame's words."""
-    labels = [_clean(each.label) for each in objects]
+    labels = [clean_label(each.label) for each in objects]
     members: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
         members.setdefault(label, []).append(index)

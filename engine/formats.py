@@ -6,7 +6,8 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import hf_layout, llava_jsonl, swift_jsonl
+from engine import coco_json, hf_layout, llava_jsonl, parquet_layout, revos_json, swift_jsonl
+from engine.choices import FORMATS
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
@@ -22,9 +23,15 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
             return hf_layout.open_part(part)
         case "llava":
             return llava_jsonl.open_part(part)
+        case "parquet":
+            return parquet_layout.open_part(part)
         case "swift":
             return swift_jsonl.open_part(part)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf | llava | swift")
+        case "coco":
+            return coco_json.open_part(part)
+        case "revos":
+            return revos_json.open_part(part)
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))
 
 
 def finish(
@@ -44,9 +51,15 @@ def finish(
     files = [file for split in splits for file in split.files]
     match name:
         case "hf":
-            return files + hf_layout.finish(staging, splits)
+            return files + hf_layout.finish(staging, splits, config)
         case "llava":
             return files + llava_jsonl.finish(staging, splits, config)
+        case "parquet":
+            return files
         case "swift":
             return files + swift_jsonl.finish(staging, splits)
-    raise ConfigError("format", "is not written yet", got=name, expected="hf | llava | swift")
+        case "coco":
+            return files + coco_json.finish(staging, splits)
+        case "revos":
+            return files + revos_json.finish(staging, splits)
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))

@@ -5,8 +5,6 @@ A split is a folder of Arrow IPC streams named by `state.json`, with the feature
 `DatasetDict.load_from_disk`). Writing them ourselves makes the bytes
 depend on the plan alone, lets every shard be a file of its own that never changes again, and
 costs no second copy of the images.
-
-Features are written in the list notation of datasets before 4 (`[...]`), which 2.16 to 5 read.
 """
 
 import hashlib
@@ -17,81 +15,26 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from engine.conversations import messages
+from engine.config import Config
+from engine.hf_columns import (
+    QUARANTINE_COLUMNS,
+    arrow_schema,
+    columns_with,
+    row_batch,
+    training_batch,
+)
 from engine.image_files import write_images
-from engine.records import FRAME_SCHEMA
 from engine.samples import ImageFile, Part, Samples, SplitParts
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
 
 __all__ = [
-    "COLUMNS",
-    "QUARANTINE_COLUMNS",
-    "arrow_schema",
     "finish",
     "finish_quarantine",
     "open_part",
     "open_quarantine",
     "quarantine_name",
-    "row_batch",
     "shard_name",
 ]
-
-
-def _value(kind: str) -> dict[str, str]:
-    return {"dtype": kind, "_type": "Value"}
-
-
-# Features in the old notation: a list of one element is a list of that element.
-COLUMNS: dict[str, Any] = {
-    "id": _value("string"),
-    "image": {"_type": "Image"},
-    "conversations": [{"from": _value("string"), "value": _value("string")}],
-    "messages": [
-        {
-            "role": _value("string"),
-            "content": [{"type": _value("string"), "text": _value("string")}],
-        }
-    ],
-    "masks": [{"size": [_value("int32")], "counts": _value("string")}],
-    "bounding_boxes": [[_value("int32")]],
-    "labels": [_value("string")],
-    "object_ids": [_value("int64")],
-    "areas": [_value("int64")],
-    "confidences": [_value("float64")],
-    "video_id": _value("string"),
-    "frame_index": _value("int64"),
-    "timestamp_sec": _value("float64"),
-    "width": _value("int32"),
-    "height": _value("int32"),
-}
-
-# What was set aside has no text to train on, and says why it was.
-QUARANTINE_COLUMNS: dict[str, Any] = {
-    name: feature for name, feature in COLUMNS.items() if name not in {"conversations", "messages"}
-} | {"reasons": [_value("string")]}
-
-
-def _arrow_type(feature: Any) -> pa.DataType:
-    if isinstance(feature, list):
-        return pa.list_(_arrow_type(feature[0]))
-    if feature.get("_type") == "Value":
-        return getattr(pa, feature["dtype"])()
-    if feature.get("_type") == "Image":
-        return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.struct([(name, _arrow_type(inner)) for name, inner in feature.items()])
-
-
-def arrow_schema(columns: dict[str, Any]) -> pa.Schema:
-    """Give the schema of a shard, with the features where `datasets` looks for them.
-
-    Args:
-        columns: `COLUMNS` or `QUARANTINE_COLUMNS`.
-    """
-    info = {"info": {"features": columns}}
-    return pa.schema(
-        [pa.field(name, _arrow_type(feature)) for name, feature in columns.items()],
-        metadata={"huggingface": orjson.dumps(info).decode()},
-    )
 
 
 def shard_name(split: str, number: int) -> str:
@@ -108,14 +51,13 @@ def quarantine_name(number: int) -> str:
 def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's Arrow file; what is yielded takes its rows."""
     name, by_path = shard_name(part.split, part.number), part.config.images == "path"
-    with _arrow_file(part, name, COLUMNS) as stream:
-        schema = arrow_schema(COLUMNS)
+    columns = columns_with(part.config.hf_image_column)
+    with _arrow_file(part, name, columns) as stream:
+        schema = arrow_schema(columns)
 
         def write(samples: Samples) -> None:
-            turns = samples.conversations
-            texts = {"conversations": turns, "messages": [messages(each) for each in turns]}
             images = _named_files(part, samples) if by_path else samples.images
-            stream.write_batch(row_batch(schema, samples.frames, images, texts))
+            stream.write_batch(training_batch(schema, samples, images))
 
         yield write
 
@@ -155,54 +97,20 @@ def _arrow_file(part: Part, name: str, columns: dict[str, Any]) -> Iterator[Any]
     part.files.append(sink.digest())
 
 
-def row_batch(
-    schema: pa.Schema,
-    frames: pa.Table,
-    images: Sequence[ImageFile],
-    texts: dict[str, Any],
-) -> pa.RecordBatch:
-    """Build one record batch of a shard.
-
-    Args:
-        schema: as `arrow_schema` gives it.
-        frames: rows of `FRAME_SCHEMA`; its columns are taken over as they are.
-        images: in the order of the rows.
-        texts: sequences for the columns that neither of them holds.
-    """
-    arrays: list[pa.Array] = []
-    for field in schema:
-        if field.name == "image":
-            data = pa.array([image.data for image in images], pa.binary())
-            names = pa.array([image.path or image.name for image in images], pa.string())
-            # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
-            absent = pa.array(
-                [image.data is None and image.path is None for image in images], pa.bool_()
-            )
-            arrays.append(
-                pa.StructArray.from_arrays([data, names], fields=list(field.type), mask=absent)
-            )
-        elif field.name in texts:
-            arrays.append(pa.array(texts[field.name], field.type))
-        else:
-            column = frames[field.name].combine_chunks()
-            if isinstance(column, pa.ChunkedArray):  # no rows at all
-                column = pa.array([], FRAME_SCHEMA.field(field.name).type)
-            arrays.append(column.cast(field.type))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def finish(staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
+def finish(staging: str, splits: Sequence[SplitParts], config: Config) -> list[FileDigest]:
     """Write what makes the shards a `DatasetDict`; a split without rows is left out.
 
     Args:
         staging: folder in which OUT grows.
         splits: all of them.
+        config: of the run.
     """
+    columns = columns_with(config.hf_image_column)
     present = [split for split in splits if split.rows]
     files: list[FileDigest] = []
     for split in present:
         folder, name = join(staging, "hf", split.split), f"hf/{split.split}"
-        files += _split_files(folder, name, split, COLUMNS, split=split.split)
+        files += _split_files(folder, name, split, columns, split=split.split)
     if present:
         names = {"splits": [split.split for split in present]}
         name = "hf/dataset_dict.json"

@@ -41,11 +41,12 @@ JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
 
 FOLDERS = (
-    "hf", "llava", "swift", "images", "digests", "quarantine", "report", "index", "folds"
+    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
+    "index", "folds",
 )  # fmt: skip
 """Every folder that a run may leave in OUT."""
 
-FILES = ("split.json", "summary.json", "manifest.json")
+FILES = ("README.md", "split.json", "summary.json", "manifest.json")
 """Every file that a run may leave at the top of OUT, in the order of their publication."""
 
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
@@ -166,7 +167,8 @@ def state_of(out: str) -> OutState:
         return OutState.FINISHED
     files = list_files(out)
     ours = {STAGING, *FOLDERS, *FILES}
-    if not all(file.split("/", 1)[0] in ours for file in files) or is_file(out):
+    strange = is_file(out) or not all(file.split("/", 1)[0] in ours for file in files)
+    if strange or files == ["README.md"]:  # many a folder has one; ours is never alone
         return OutState.FOREIGN
     reported = "report/validation.json" in files and "summary.json" in files
     # A report that does not say FAILED, without a manifest: the run died while publishing.

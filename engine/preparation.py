@@ -26,6 +26,7 @@ from engine.manifest import (
 from engine.publication import complete, is_pending, publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
+from engine.root_card import CARD_NAME, root_card
 from engine.storage import (
     join,
     make_dirs,
@@ -160,6 +161,9 @@ class _Run:
             )
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
+            card = root_card(self.config.formats, built.split["sizes"])
+            if card is not None:
+                files.append(write_bytes(join(self.staging, CARD_NAME), card, name=CARD_NAME))
         summary = self.summary(intake, document, built)
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(

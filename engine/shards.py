@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import hf_layout
+from engine import hf_layout, parquet_layout
 from engine.config import Config
 from engine.conversations import VisibleObject, converse
 from engine.formats import open_part
@@ -200,7 +200,8 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
 
 def _check_level(config: Config, data: bytes) -> str:
     """How far an image is checked: one that may be encoded anew has to be decodable."""
-    anew = config.image_format == "jpg" and not data.startswith(b"\xff\xd8\xff")
+    wanted = config.image_format == "jpg" or "revos" in config.formats
+    anew = wanted and not data.startswith(b"\xff\xd8\xff")
     return "decode" if anew else config.check_images
 
 
@@ -262,5 +263,7 @@ def _image_shard(task: ShardTask) -> str | None:
     """The file of OUT that holds the images of a shard; None if each is a file of its own."""
     if task.reasons is not None:
         return hf_layout.quarantine_name(task.number)
-    embedded = "hf" in task.formats and task.config.images == "embed"
-    return hf_layout.shard_name(task.split, task.number) if embedded else None
+    if "hf" in task.formats and task.config.images == "embed":
+        return hf_layout.shard_name(task.split, task.number)
+    embeds = "parquet" in task.formats
+    return parquet_layout.parquet_name(task.split, task.number) if embeds else None

@@ -290,6 +290,12 @@ def test_a_split_file_is_kept_by_its_digest_alone():
     assert turned.to_json() == one.to_json()
 
 
+def test_the_column_of_hf_needs_hf():
+    assert Config(formats=("parquet", "hf"), hf_image_column="both").hf_image_column == "both"
+    with pytest.raises(ConfigError, match="hf_image_column: is of the format hf"):
+        Config(formats=("parquet",), hf_image_column="images")
+
+
 def test_image_files_are_configured_only_where_there_are_some():
     with pytest.raises(ConfigError, match="no image is written as a file"):
         Config(image_format="jpg")

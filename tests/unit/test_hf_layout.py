@@ -11,16 +11,14 @@ import pytest
 from PIL import Image
 
 from engine.config import Config
-from engine.hf_layout import (
+from engine.hf_columns import (
     COLUMNS,
     QUARANTINE_COLUMNS,
     arrow_schema,
-    finish,
-    finish_quarantine,
-    open_part,
-    open_quarantine,
+    columns_with,
     row_batch,
 )
+from engine.hf_layout import finish, finish_quarantine, open_part, open_quarantine
 from engine.records import FRAME_SCHEMA
 from engine.samples import ImageFile, Part, Samples, SplitParts
 
@@ -48,9 +46,9 @@ def frames(numbers):
 TURNS = [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A dog."}]
 
 
-def part_of(root, number, numbers, *, split="train", open_it=open_part):
+def part_of(root, number, numbers, *, split="train", open_it=open_part, config=None):
     """One shard, a batch a row, as a worker writes it."""
-    part = Part(staging=str(root), out="", split=split, number=number, config=Config())
+    part = Part(staging=str(root), out="", split=split, number=number, config=config or Config())
     with open_it(part) as write:
         for n in numbers:
             images = [ImageFile(data=png(n), name=f"frame_{n}.png")]
@@ -59,14 +57,16 @@ def part_of(root, number, numbers, *, split="train", open_it=open_part):
     return part.result()
 
 
-def split_of(root, shards, split="train"):
-    parts = tuple(part_of(root, k, numbers, split=split) for k, numbers in enumerate(shards))
+def split_of(root, shards, split="train", config=None):
+    parts = tuple(
+        part_of(root, k, numbers, split=split, config=config) for k, numbers in enumerate(shards)
+    )
     return SplitParts(split=split, rows=sum(map(len, shards)), parts=parts)
 
 
 @pytest.fixture
 def out(tmp_path):
-    finish(str(tmp_path), [split_of(tmp_path, [[0, 1], [2]])])
+    finish(str(tmp_path), [split_of(tmp_path, [[0, 1], [2]])], Config())
     return tmp_path / "hf"
 
 
@@ -115,7 +115,7 @@ def test_it_can_be_filtered_mapped_and_saved_again(out, tmp_path):
     assert datasets.load_from_disk(str(tmp_path / "again"))["count"][:] == [1, 2]
 
 
-@pytest.mark.parametrize("columns", [COLUMNS, QUARANTINE_COLUMNS])
+@pytest.mark.parametrize("columns", [COLUMNS, columns_with("both"), QUARANTINE_COLUMNS])
 def test_the_notation_is_the_one_of_before_datasets_4(columns):
     """A list is written as [element]; the word List, or Sequence, is in none of it."""
     text = json.dumps(columns)
@@ -144,7 +144,7 @@ def test_the_quarantine_is_a_dataset_of_its_own(tmp_path):
 
 def test_digests_are_those_of_the_files(tmp_path):
     parts = split_of(tmp_path, [[0], [1, 2]])
-    files = [*parts.files, *finish(str(tmp_path), [parts])]
+    files = [*parts.files, *finish(str(tmp_path), [parts], Config())]
     assert len({file.path for file in files}) == len(files) == 5
     for file in files:
         data = (tmp_path / file.path).read_bytes()
@@ -153,9 +153,9 @@ def test_digests_are_those_of_the_files(tmp_path):
 
 def test_a_split_without_rows_is_left_out(tmp_path):
     empty = SplitParts(split="test", rows=0, parts=())
-    finish(str(tmp_path), [split_of(tmp_path, [[0]]), empty])
+    finish(str(tmp_path), [split_of(tmp_path, [[0]]), empty], Config())
     assert list(datasets.load_from_disk(str(tmp_path / "hf"))) == ["train"]
-    assert finish(str(tmp_path), [empty]) == []
+    assert finish(str(tmp_path), [empty], Config()) == []
 
 
 def test_the_fingerprint_follows_the_content(tmp_path):
@@ -163,7 +163,7 @@ def test_the_fingerprint_follows_the_content(tmp_path):
     prints = []
     for place, numbers in (("a", [0, 1]), ("b", [0, 1]), ("c", [1, 0])):
         folder = tmp_path / place
-        finish(str(folder), [split_of(folder, [numbers])])
+        finish(str(folder), [split_of(folder, [numbers])], Config())
         prints.append(datasets.load_from_disk(str(folder / "hf"))["train"]._fingerprint)
     assert prints[0] == prints[1] != prints[2]
 
@@ -187,3 +187,30 @@ def test_a_batch_of_no_rows():
     batch = row_batch(arrow_schema(COLUMNS), frames([]), [], {"conversations": [], "messages": []})
     assert batch.num_rows == 0
     assert batch.schema.equals(arrow_schema(COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [("image", ["image"]), ("images", ["images"]), ("both", ["image", "images"])],
+)
+def test_the_column_of_the_image(choice, names, tmp_path):
+    """axolotl and unsloth want `images`, a list of one, where others want `image`."""
+    config = Config(hf_image_column=choice)
+    parts = split_of(tmp_path, [[0, 1], [2]], config=config)
+    finish(str(tmp_path), [parts], config)
+    train = datasets.load_from_disk(str(tmp_path / "hf"))["train"]
+    others = [name for name in COLUMNS if name != "image"]
+    assert train.column_names == ["id", *names, *others[1:]]
+    pixels = np.full((4, 6, 3), 2).tolist()
+    if "image" in names:
+        assert np.asarray(train[2]["image"]).tolist() == pixels
+    if "images" in names:
+        assert train.features["images"] == datasets.List(datasets.Image())
+        (image,) = train[2]["images"]
+        assert np.asarray(image).tolist() == pixels
+    assert "List" not in (tmp_path / "hf/train/dataset_info.json").read_text()
+
+
+def test_the_columns_are_those_of_the_contract_by_default():
+    assert columns_with("image") == COLUMNS
+    assert list(columns_with("image")) == list(COLUMNS)

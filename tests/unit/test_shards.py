@@ -155,7 +155,7 @@ def test_a_failed_write_leaves_no_shard(tmp_path, scanned, monkeypatch):
     def full(*_args, **_keywords):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.hf_layout.row_batch", full)
+    monkeypatch.setattr("engine.hf_columns.row_batch", full)
     with pytest.raises(OSError, match="No space left"):
         write_shard(shard(tmp_path / "new", ((result.rows_path, np.arange(6)),)))
     assert [file for file in (tmp_path / "new").rglob("*") if file.is_file()] == []
