@@ -68,8 +68,8 @@ def rows(out):
 
 def test_it_is_worth_comparing(rows):
     assert {name: len(split) for name, split in rows.items()} == {
-        "train": 32, "validation": 4, "test": 4
-    }  # fmt: skip
+        "train": 33, "validation": 3, "test": 4
+    }, "33/4/4 of 41 were planned; one image turned out bad"  # fmt: skip
     assert [row["id"] for row in rows["train"].values() if not row["labels"]], "all hidden"
 
 
