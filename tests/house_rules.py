@@ -15,15 +15,15 @@ FLOORS = {
     0: "black byte_ranges caps contours english errors findings frame_times"
     " images json_structure report_charts rle_text sample_files sav_names swaps track_motion"
     " turn_plan version wording",
-    1: "apportion centroids choices frame_json group_objective json_ranges masks members"
-    " sample_scene sample_spec sources split_file split_input storage tasks",
-    2: "config conversations dialect group_program group_search identity manifest mask_check"
+    1: "apportion centroids choices frame_json json_ranges masks members sample_scene"
+    " sample_spec sources split_file split_input storage tasks",
+    2: "config conversations dialect group_objective identity manifest mask_check"
     " masklets opening pairing placement records sample_masks sample_notations segments tables",
-    3: "certificate config_file export frame_check frame_index gate group_placement hf_layout"
-    " quality sample_export sav_listing tracks",
-    4: "likeness plan report splits stages survey track_check",
-    5: "division pipeline",
-    6: "work",
+    3: "certificate config_file export frame_check frame_index gate group_program group_search"
+    " hf_layout quality sample_export sav_listing tracks",
+    4: "group_placement likeness plan report stages survey track_check",
+    5: "pipeline splits",
+    6: "division work",
     7: "intake",
     8: "dataset_build validation",
     9: "preparation",
