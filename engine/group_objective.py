@@ -26,9 +26,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from engine.apportion import largest_remainder
 from engine.swaps import ClassTable
 
-__all__ = ["GroupGoal", "Value"]
+__all__ = ["GroupGoal", "Value", "good_enough"]
 
 _Int = npt.NDArray[np.int64]
 
@@ -36,6 +37,15 @@ Value = tuple[int, int, int, int, int, int]
 """The figures of the objective, in their order: less is better, compared as tuples."""
 
 _MILLION = 1_000_000
+_GOOD_POINTS = 1
+
+
+def good_enough(value: Value) -> bool:
+    """Whether nothing is missing and no class is off by more than a point.
+
+    What is still to be gained then is a fraction of a point, and not worth minutes.
+    """
+    return value[:3] == (0, 0, 0) and value[3] <= 100 * _GOOD_POINTS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,6 +129,13 @@ class GroupGoal:
         error = int(self.size_errors(sizes[None])[0])
         absences, worst, total = (int(each[0]) for each in self.class_figures(held))
         return empty, self.excess(error), absences, worst, total, error
+
+    @cached_property
+    def least(self) -> Value:
+        """What no placement can be better than: no class off, sizes as single frames would have."""
+        sizes = largest_remainder(int(self.frames.sum()), self.shares)
+        error = int(self.size_errors(sizes[None])[0])
+        return 0, self.excess(error), 0, 0, 0, error
 
     def size_errors(self, sizes: _Int) -> _Int:
         """Count frames on the wrong side, in millionths: (ways, splits) to (ways,)."""

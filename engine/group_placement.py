@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.apportion import largest_remainder
-from engine.group_objective import GroupGoal, Value
+from engine.group_objective import GroupGoal, Value, good_enough
 from engine.group_program import prove_groups
 from engine.group_search import enumerate_groups, search_groups
 from engine.swaps import ClassTable
@@ -22,7 +21,6 @@ from engine.swaps import ClassTable
 __all__ = ["GroupPlacement", "place_groups"]
 
 _ENUMERATED = 3**12  # 531,441 placements: a dozen groups in three splits, eight in five folds
-_GOOD_ENOUGH = 100  # hundredths of a point: what a proof could still gain is below the goal
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,11 +66,9 @@ def place_groups(
         value = goal.value(codes)
         return _result("enumeration", codes, value, optimal=True, worst=value[3])
     codes, value = search_groups(goal, seeded_start=seeded_start)
-    sizes = largest_remainder(int(frames.sum()), goal.shares)
-    least = int(goal.size_errors(sizes[None])[0])
-    if value == (0, goal.excess(least), 0, 0, 0, least):
+    if value == goal.least:
         return _result("search", codes, value, optimal=True, worst=0)
-    if value[:3] == (0, 0, 0) and value[3] <= _GOOD_ENOUGH and table.width:
+    if good_enough(value) and table.width:
         return _result("search", codes, value, optimal=False, worst=None)
     proof = prove_groups(goal, value)
     if proof.codes is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.apportion import shuffled
-from engine.group_objective import GroupGoal, Value
+from engine.group_objective import GroupGoal, Value, good_enough
 from engine.swaps import ClassTable, Goal, lower_deviation
 
 __all__ = ["enumerate_groups", "search_groups"]
@@ -116,6 +116,9 @@ class _Search:
                 found = self.goal.value(codes)
                 if value is None or found < value:
                     best, value = codes, found
+                # With so many groups that there is one start, a further search takes long.
+                if value == self.goal.least or (starts == 1 and good_enough(value)):
+                    return best, value
         return self._lower_worst(best, value or self.goal.value(best))
 
     def _order(self, start: int) -> npt.NDArray[np.intp]:

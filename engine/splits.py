@@ -144,7 +144,7 @@ def _groups(
     names, of_video = np.unique(np.array(groups, dtype=object), return_inverse=True)
     of_frame = of_video[data.video]
     present, frames = np.unique(of_frame, return_counts=True)
-    _refuse_too_few(len(present), shares, rule)
+    _refuse_too_few(len(present), shares, rule, whole_videos=groups == data.video_names)
     order = seeded_order([names[code] for code in present.tolist()], rule.seed)
     place = np.zeros(len(names), dtype=np.int64)
     place[present[order]] = np.arange(len(order))
@@ -165,14 +165,16 @@ def _classless(units: int) -> ClassTable:
     return ClassTable(indptr=indptr, columns=none, amounts=none, width=0)
 
 
-def _refuse_too_few(count: int, shares: Sequence[Fraction], rule: Rule) -> None:
+def _refuse_too_few(
+    count: int, shares: Sequence[Fraction], rule: Rule, *, whole_videos: bool
+) -> None:
     wanted = sum(share > 0 for share in shares)
     if count >= wanted:
         return
-    unit = "video" if rule.groups is None else "group"
+    unit = "video" if whole_videos else "group"
     temporal = rule.strategy == "temporal"
     option = "--split temporal" if temporal else "--group-by"
-    whole = "videos" if rule.groups is None else "groups of videos"
+    whole = "videos" if whole_videos else "groups of videos"
     advice = "add videos, divide videos with --group-by none, or set a ratio to 0"
     raise UsageError(
         option,

@@ -15,18 +15,17 @@ FLOORS = {
     0: "ascii_json black byte_ranges caps contours disk_sync english errors exchange"
     " findings frame_times images json_structure report_charts rle_text root_card"
     " sample_files sav_names swaps track_motion turn_plan version wording",
-    1: "apportion centroids choices frame_json group_objective json_ranges masks members"
-    " sample_scene sample_spec sources split_file split_input storage tasks",
-    2: "config conversations dialect group_program group_search identity manifest mask_check"
-    " masklets opening pairing placement records sample_masks sample_notations segments"
-    " tables",
-    3: "certificate config_file export frame_check frame_index gate group_placement"
-    " publication quality sample_export samples sav_listing tracks",
-    4: "hf_columns image_files likeness line_files plan prepared_rows report row_checks"
-    " splits stages survey track_check",
-    5: "coco_json division hf_layout index_files llava_jsonl parquet_layout pipeline"
-    " revos_json swift_jsonl",
-    6: "formats work",
+    1: "apportion centroids choices frame_json json_ranges masks members sample_scene"
+    " sample_spec sources split_file split_input storage tasks",
+    2: "config conversations dialect group_objective identity manifest mask_check masklets"
+    " opening pairing placement records sample_masks sample_notations segments tables",
+    3: "certificate config_file export frame_check frame_index gate group_program"
+    " group_search publication quality sample_export samples sav_listing tracks",
+    4: "group_placement hf_columns image_files likeness line_files plan prepared_rows report"
+    " row_checks stages survey track_check",
+    5: "coco_json hf_layout index_files llava_jsonl parquet_layout pipeline revos_json"
+    " splits swift_jsonl",
+    6: "division formats work",
     7: "intake shards verification",
     8: "dataset_build validation",
     9: "preparation",

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Config
+from engine.apportion import exact_ratios
+from engine.certificate import Account, certify
+from engine.config import SPLIT_NAMES, Config
 from engine.findings import CODES
 from engine.quality import judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
@@ -27,7 +29,8 @@ from engine.report_charts import (
     shorten,
     split_rows,
 )
-from engine.splits import SPLIT_NAMES, SplitInput, assign, certificate
+from engine.split_input import SplitInput
+from engine.splits import Rule, divide_frames
 
 EVIDENCE = {
     "frames_looked": 16, "boundary_row": 19556, "boundary_column": 22308,
@@ -87,7 +90,7 @@ def verdict_of(labels_of_frames, issues=(), extra=()):
     return judge(frames, issue_table(list(issues)), 9.0, extra, exports=1)
 
 
-def split_of(labels_of_frames, strategy="stratified"):
+def split_of(labels_of_frames, strategy="stratified", gap_sec=None):
     names = sorted({label for labels in labels_of_frames for label in labels})
     lengths = [len(labels) for labels in labels_of_frames]
     n = len(lengths)
@@ -101,12 +104,18 @@ def split_of(labels_of_frames, strategy="stratified"):
         counts=np.ones(sum(lengths), np.int32),
         class_names=tuple(names),
     )
-    how = {"ratios": (0.8, 0.1, 0.1), "seed": 42}
-    seen = certificate(data, assign(strategy, data, **how), strategy=strategy, **how)
+    ratios = (0.8, 0.1, 0.1)
+    rule = Rule(strategy=strategy, seed=42, gap_sec=gap_sec)
+    divided = divide_frames(data, exact_ratios(ratios), rule)
+    seen = certify(Account(
+        data=data, codes=divided.codes, names=SPLIT_NAMES, shares=exact_ratios(ratios),
+        groups=rule.groups_of(data), solver=divided.solver,
+    ))  # fmt: skip
     sizes = {name: seen["sizes"][name]["achieved"] for name in SPLIT_NAMES}
     return {
-        "strategy": strategy, "ratios": dict(zip(SPLIT_NAMES, how["ratios"], strict=True)),
-        "seed": 42, "sizes": sizes, "certificate": seen,
+        "strategy": strategy, "ratios": dict(zip(SPLIT_NAMES, ratios, strict=True)),
+        "group_by": "video" if strategy == "temporal" else "none", "excluded": {},
+        "temporal_segments": gap_sec is not None, "seed": 42, "sizes": sizes, "certificate": seen,
     }  # fmt: skip
 
 
@@ -434,6 +443,13 @@ def test_the_split_table_has_the_certificates_figures(document):
     assert "Every video lies in one split, whole." in text_of(
         document, split_of(LABELS, "temporal")
     )
+    kept = split_of(LABELS) | {"group_by": "video"}
+    assert "with seed 42, keeping videos whole." in text_of(document, kept)
+    cut = split_of(LABELS, "temporal", gap_sec=0) | {"excluded": {"temporal_gap": 3}}
+    assert (
+        "cut into stretches of time: the nearest frames in different splits lie 1 frame apart, "
+        "and 3 frames between them are left out."
+    ) in text_of(document, cut)
 
 
 def test_an_empty_split_is_given_with_its_reason(document):
