@@ -20,6 +20,7 @@ from engine.sample_export import write_sample_export
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
     "--validation", "standard", "--rows-per-shard", "12", "--frames-per-range", "10", "--json",
+    "--format", "hf", "--format", "parquet", "--format", "coco", "--format", "revos",
 )  # fmt: skip
 
 
@@ -177,7 +178,8 @@ with RayRunner(workers=2) as runner:
         engine.dataset_build.write_shard = function
         try:
             main([source, "--out", str(folder / name), "--runner", "ray", "--workers", "2",
-                  "--rows-per-shard", "6", "--frames-per-range", "10", "--json"])
+                  "--rows-per-shard", "6", "--frames-per-range", "10", "--json",
+                  *(f"--format={name}" for name in ("hf", "parquet", "coco", "revos"))])
         except SystemExit as ended:
             codes.append(ended.code)
         (folder / "attempts").rename(folder / f"{name}.attempts")
