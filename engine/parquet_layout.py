@@ -7,10 +7,10 @@ without a total, so that no file is ever renamed when shards are added.
 A reader that streams holds a row group or two in memory, and one that wants some rows fetches whole
 row groups. So a row group ends at 100 rows (what the Hub's viewer shows of a file at a time) or at
 32 MB of images (what a reader gets in one large request), whichever comes first. Image bytes are
-compressed already: no codec and no dictionary for them, and no statistics, which would be whole
-images. Pages end where the content says (content-defined chunking), so that the Hub stores and
-transfers only what changed between two versions; the page index lets a filter on `labels` or
-`frame_index` skip pages.
+compressed already: no codec for them, and no statistics, which would be whole images. They lie in
+the file as they are, so that the Hub, which stores equal stretches of bytes once, finds them again
+in the next version wherever they have moved to (pages that end by content, which pyarrow offers for
+that, were tried and added nothing). The page index lets a filter on `frame_index` skip pages.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,6 +25,9 @@ from engine.samples import Part, Samples
 from engine.storage import AtomicFile
 
 __all__ = ["open_part", "parquet_name"]
+
+# Leaves whose values hardly ever come twice: a dictionary of them is a second copy, without pages.
+_UNIQUE = ("bytes", "counts", "text", "value")
 
 _GROUP_ROWS = 100
 _GROUP_BYTES = 32 * 2**20
@@ -62,10 +65,9 @@ def _writer(sink: AtomicFile, schema: pa.Schema) -> pq.ParquetWriter:
         pa.PythonFile(sink, mode="w"),
         schema,
         compression={path: "zstd" if path in plain else "none" for path in leaves},
-        use_dictionary=plain,
+        use_dictionary=[path for path in leaves if path.rsplit(".", 1)[-1] not in _UNIQUE],
         write_statistics=plain,
         write_page_index=True,
-        use_content_defined_chunking=True,
     )
 
 

@@ -127,9 +127,13 @@ def test_parquet_and_hf_hold_the_same_rows(written, tmp_path):
 
 
 def test_a_failed_run_after_a_good_one_leaves_no_card(written, tmp_path):
-    """The card names files that are not there any more."""
+    """The card would name files that are not there any more."""
+    prepare([written.path], tmp_path / "out", formats=("parquet",), validation="standard")
+    assert (tmp_path / "out" / "README.md").exists()
+    (tmp_path / "out" / "manifest.json").unlink()  # as if the run had died before its end
     summary = prepare([written.path], tmp_path / "out", formats=("parquet",))
     assert summary["status"] == "FAILED"
+    assert not (tmp_path / "out" / "parquet").exists()
     assert not (tmp_path / "out" / "README.md").exists()
 
 
