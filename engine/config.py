@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from engine.box_text import BoxStyle
 from engine.caps import LARGEST_CAPS, Caps
 from engine.choices import (
     BOX_STYLES,
@@ -23,6 +24,8 @@ from engine.choices import (
     whole_number,
 )
 from engine.errors import ConfigError
+from engine.label_map import LabelMap
+from engine.templates import Templates
 
 __all__ = ["SPLIT_NAMES", "Config", "Execution"]
 
@@ -142,6 +145,7 @@ class Config:
         for name, least in (("folds", 2), ("max_pixels", 1)):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=least)
+        _ = self.boxes, self.names, self.sentences  # to read them is to check them
         for cap in fields(Caps):
             value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
             whole_number(f"caps.{cap.name}", value, least=1, most=most)
@@ -172,6 +176,21 @@ class Config:
             for word in value:
                 of_kind(name, word, str, "words")
             object.__setattr__(self, name, tuple(dict.fromkeys(value)))
+
+    @property
+    def boxes(self) -> BoxStyle:
+        """How texts write boxes."""
+        return BoxStyle(name=self.box_style, max_pixels=self.max_pixels, pad_square=self.pad_square)
+
+    @property
+    def names(self) -> LabelMap:
+        """The user's names for labels."""
+        return LabelMap.of(self.label_map)
+
+    @property
+    def sentences(self) -> Templates:
+        """The sentences of the texts."""
+        return Templates.of(self.templates)
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as JSON types, keys sorted, for manifest and comparison.

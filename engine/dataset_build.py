@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine.config import SPLIT_NAMES, Config
+from engine.conversations import TextRules
 from engine.errors import RunError
 from engine.findings import CODES, Severity
 from engine.frame_index import FrameIndex, split_input
@@ -30,6 +31,7 @@ from engine.stages import ShardResult, ShardTask, write_shard
 from engine.storage import BackgroundSync, FileDigest, join
 from engine.tables import write_table
 from engine.tasks import Task
+from engine.text_rules import text_rules
 from engine.work import Work
 
 __all__ = ["Built", "build"]
@@ -97,7 +99,8 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
         index, assignment, SPLIT_NAMES,
         rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
     )  # fmt: skip
-    results = _write(shards, intake, staging, config, work, stage="write")
+    texts = text_rules(config, index.where(kept).table)
+    results = _write(shards, intake, staging, config, work, stage="write", texts=texts)
     for shard, result in zip(shards, results, strict=True):
         assignment[shard.places[list(result.left_out)]] = -1
     kept = assignment >= 0
@@ -133,6 +136,7 @@ def _write(
     work: Work,
     *,
     stage: str,
+    texts: TextRules | None = None,
     reasons: dict[str, tuple[str, ...]] | None = None,
 ) -> list[ShardResult]:
     tasks = []
@@ -144,8 +148,8 @@ def _write(
             why = tuple(reasons[frame_id] for frame_id in ids)
         payload = ShardTask(
             path=join(staging, folder, shard.name), name=f"{folder}/{shard.name}",
-            rows=rows_of(intake.index, shard.places), seed=config.seed,
-            box_style=config.box_style, check_images=config.check_images, reasons=why,
+            rows=rows_of(intake.index, shard.places), texts=texts or TextRules(),
+            check_images=config.check_images, reasons=why,
         )  # fmt: skip
         tasks.append(Task(key=f"{folder}/{shard.name}", payload=payload))
     with BackgroundSync() as syncing:

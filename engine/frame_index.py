@@ -23,6 +23,7 @@ _NARROW = (
     "video_id",
     "frame_index",
     "labels",
+    "hidden_labels",
     "objects_declared",
     "objects_hidden",
     "errors",

@@ -7,17 +7,18 @@ export that cannot be read at all raises.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.conversations import VisibleObject, converse, messages
+from engine.conversations import TextRules, VisibleObject, converse, messages
 from engine.frame_check import FrameCheck, image_member, image_problem
 from engine.frame_json import Masklets
 from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, arrow_schema, row_batch
+from engine.label_map import LabelMap
 from engine.mask_check import MaskReading, check_masks
 from engine.members import MemberError, read_member
 from engine.records import FRAME_SCHEMA, Issue, RangeFile, issue_table
@@ -52,6 +53,7 @@ class ScanTask:
         rows_path: where the row file goes.
         issues_path: where the issue file goes.
         masklets: of an SA-V file; None for any other.
+        label_map: the user's names for labels.
     """
 
     range: RangeFile
@@ -63,6 +65,7 @@ class ScanTask:
     rows_path: str
     issues_path: str
     masklets: Masklets | None = None
+    label_map: LabelMap = field(default_factory=LabelMap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +76,13 @@ class ScanResult:
         rows_path: a Parquet file of `FRAME_SCHEMA`.
         issues_path: a Parquet file of `ISSUE_SCHEMA`.
         frames: rows written.
+        map_keys: of the label map that named an object, sorted.
     """
 
     rows_path: str
     issues_path: str
     frames: int
+    map_keys: tuple[str, ...] = ()
 
 
 def scan_range(task: ScanTask) -> ScanResult:
@@ -85,7 +90,7 @@ def scan_range(task: ScanTask) -> ScanResult:
     frames = [
         FrameCheck(
             record, source=task.source, video_id=task.video_id, video_size=task.video_size,
-            masklets=task.masklets,
+            masklets=task.masklets, label_map=task.label_map,
         )
         for record in read_table(task.range.path).to_pylist()
     ]  # fmt: skip
@@ -99,7 +104,11 @@ def scan_range(task: ScanTask) -> ScanResult:
     issues = issue_table([issue for frame in frames for issue in frame.issues])
     write_table(task.rows_path, pa.Table.from_pylist(rows, schema=FRAME_SCHEMA), durable=False)
     write_table(task.issues_path, issues, durable=False)
-    return ScanResult(rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows))
+    keys = sorted(set().union(*(frame.keys_used for frame in frames)))
+    return ScanResult(
+        rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows),
+        map_keys=tuple(keys),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +119,7 @@ class ShardTask:
         path: where it goes.
         name: its name in the manifest.
         rows: (row file, rows in it) in the order of the shard.
-        seed: of the texts.
-        box_style: how texts write boxes.
+        texts: what holds for the texts of the run.
         check_images: "header", "structure" or "decode".
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
     """
@@ -119,8 +127,7 @@ class ShardTask:
     path: str
     name: str
     rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
-    seed: int
-    box_style: str
+    texts: TextRules
     check_images: str
     reasons: tuple[tuple[str, ...], ...] | None = None
 
@@ -242,10 +249,10 @@ def _texts(task: ShardTask, frames: pa.Table, images: list[_Image]) -> dict[str,
             for image, issues in zip(images, found, strict=True)
         ]
         return {"reasons": reasons}
-    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas"]
+    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas", "hidden_labels"]
     turns = [
         converse(
-            seed=task.seed,
+            task.texts,
             frame_id=row["id"],
             width=row["width"],
             height=row["height"],
@@ -255,7 +262,7 @@ def _texts(task: ShardTask, frames: pa.Table, images: list[_Image]) -> dict[str,
                     row["labels"], row["bounding_boxes"], row["areas"], strict=True
                 )
             ],
-            box_style=task.box_style,
+            hidden=row["hidden_labels"],
         )
         for row in frames.select(columns).to_pylist()
     ]

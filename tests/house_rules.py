@@ -13,15 +13,15 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "apportion black byte_ranges caps contours english errors findings frame_times"
-    " images json_structure report_charts rle_text sample_files sav_names track_motion"
+    " images json_structure label_text report_charts rle_text sample_files sav_names track_motion"
     " turn_plan version wording",
-    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
-    " sample_spec sources storage tasks",
-    2: "config conversations dialect identity manifest mask_check masklets opening pairing"
+    1: "box_text centroids choices class_words frame_json json_ranges label_map masks members"
+    " placement sample_scene sample_spec sources storage tasks templates",
+    2: "config dialect existence identity manifest mask_check masklets opening pairing phrases"
     " records sample_masks sample_notations splits tables",
-    3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
-    " sav_listing tracks",
-    4: "likeness plan report stages survey track_check",
+    3: "config_file conversations export frame_check frame_index gate hf_layout quality sample_export"
+    " sav_listing text_report tracks",
+    4: "likeness plan report stages survey text_rules track_check",
     5: "pipeline",
     6: "work",
     7: "intake",

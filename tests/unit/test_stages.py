@@ -41,7 +41,7 @@ def scans(tmp_path, truth, *, check_images="header", **cutting):
 def shard(tmp_path, rows, **changes):
     keywords = {
         "path": str(tmp_path / "data-00000.arrow"), "name": "hf/train/data-00000.arrow",
-        "rows": rows, "seed": 42, "box_style": "norm1000", "check_images": "structure",
+        "rows": rows, "texts": TextRules(), "check_images": "structure",
         "reasons": None,
     }  # fmt: skip
     return ShardTask(**keywords | changes)
