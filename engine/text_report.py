@@ -21,6 +21,7 @@ from engine.phrases import Turn
 
 __all__ = ["Counts", "TextTally", "document", "masked", "merge", "tally"]
 
+_PARTS = ("questions", "answers", "first_words", "kinds", "families", "polar")
 _CAP = 5_000
 _TOP = 10
 _CLASSES = 100
@@ -120,10 +121,7 @@ def tally(rows: Iterable[Sequence[Turn]]) -> TextTally:
     Args:
         rows: what `compose` made, one a frame; read once, never held.
     """
-    parts: dict[str, Counter[str]] = {
-        name: Counter()
-        for name in ("questions", "answers", "first_words", "kinds", "families", "polar")
-    }
+    parts: dict[str, Counter[str]] = {name: Counter() for name in _PARTS}
     total = 0
     for turns in rows:
         total += 1
@@ -144,7 +142,7 @@ def tally(rows: Iterable[Sequence[Turn]]) -> TextTally:
 
 def merge(tallies: Iterable[TextTally]) -> TextTally:
     """Sum tallies up; their order does not matter."""
-    rows, parts = 0, {}
+    rows, parts = 0, dict[str, Counts]()
     for each in tallies:
         rows += each.rows
         for name, counts in each.parts.items():
@@ -163,11 +161,11 @@ def document(total: TextTally) -> dict[str, Any]:
 
     Returns:
         `rows`, `turns`; `questions`, `answers` and `first_words` with `distinct`, `top` (text,
-        count, share), `entropy_normalised` (0 to 1; None for fewer than two) and `complete` (false where
-        only a part of the distinct ones could be counted); `families`, turns by kind;
-        `families_by_class`, turns by kind for the 100 most frequent classes, "" for objects that
-        nobody named; `yes_no`: answers, and by how many bits the question alone tells which, beside
-        what chance alone would give.
+        count, share), `entropy_normalised` (0 to 1; None for fewer than two) and `complete` (false
+        where only a part of the distinct ones could be counted); `families`, turns by kind;
+        `families_by_class`, turns by kind for the 100 most frequent classes, "" for turns about no
+        class or about objects that nobody named; `yes_no`: answers, and by how many bits the
+        question alone tells which, beside what chance alone would give.
     """
     parts = {name: total.parts.get(name, Counts()) for name in ("questions", "answers")}
     kinds = total.parts.get("kinds", Counts()).settled()

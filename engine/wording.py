@@ -191,6 +191,9 @@ ANSWERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "I found and segmented {counted}:{listing}",
             "The segmentation covers {counted}:{listing}",
             "In this frame, {counted} {is_are} segmented:{listing}",
+            "This is the segmentation of {counted}:{listing}",
+            "Done, {counted} segmented:{listing}",
+            "There {is_are} {counted}, segmented as follows:{listing}",
         ),
         "segment_one": (
             "I segmented {a}, 1 in all:{listing}",
