@@ -70,8 +70,10 @@ class Built:
             )
             for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
         ]  # fmt: skip
-        exports = len(intake.exports)
-        return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
+        return judge(
+            index.table, issues, config.imbalance_ratio, extra,
+            exports=len(intake.exports), label_keys=len(config.label_map),
+        )  # fmt: skip
 
 
 def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:

@@ -11,7 +11,7 @@ from typing import Literal
 
 __all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
 
-Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label"]
+Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label", "key"]
 
 
 class Severity(StrEnum):
@@ -297,9 +297,9 @@ CODES: dict[str, FindingCode] = {
         "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
     ),
     "label_map_unused": _warning(
-        "label",
-        "key of the label map matches no label of these exports",
-        "keys of the label map match no label of these exports",
+        "key",
+        "key ({percent}) of the label map matches no label",
+        "keys ({percent}) of the label map match no label",
         "Look at the classes in the report: keys are exact, case and blanks included; a key for "
         "one video is VIDEO_ID/LABEL.",
     ),

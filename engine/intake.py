@@ -50,8 +50,10 @@ class Intake:
 
     def judge(self, config: Config) -> Verdict:
         """Sum everything up to findings and a status."""
-        exports = len(self.exports)
-        return judge(self.index.table, self.issues, config.imbalance_ratio, exports=exports)
+        return judge(
+            self.index.table, self.issues, config.imbalance_ratio,
+            exports=len(self.exports), label_keys=len(config.label_map),
+        )  # fmt: skip
 
     def with_issues(self, found: Sequence[Issue]) -> "Intake":
         """Give the same intake with what was found later."""

@@ -19,8 +19,8 @@ FLOORS = {
     " placement sample_scene sample_spec sources storage tasks templates",
     2: "config dialect existence identity manifest mask_check masklets opening pairing phrases"
     " records sample_masks sample_notations splits tables",
-    3: "config_file conversations export frame_check frame_index gate hf_layout quality sample_export"
-    " sav_listing text_report tracks",
+    3: "config_file conversations export frame_check frame_index gate hf_layout quality"
+    " sample_export sav_listing text_report tracks",
     4: "likeness plan report stages survey text_rules track_check",
     5: "pipeline",
     6: "work",

@@ -10,7 +10,10 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask as coco
 
+from engine.box_text import BoxStyle
 from engine.config import Config
+from engine.conversations import TextRules
+from engine.existence import Odds
 from engine.mask_check import MaskReading
 from engine.records import FRAME_SCHEMA, ISSUE_SCHEMA
 from engine.sample_export import write_sample_export
@@ -167,8 +170,24 @@ def test_texts_follow_seed_and_box_style(tmp_path, scanned):
         return datasets.Dataset.from_file(task.path)["conversations"][:]
 
     assert said("a") == said("b")
-    assert said("a") != said("c", seed=43)
-    assert said("a") != said("d", box_style="xyxy")
+    assert said("a") != said("c", texts=TextRules(seed=43))
+    assert said("a") != said("d", texts=TextRules(boxes=BoxStyle(name="xyxy")))
+
+
+def test_a_hidden_class_is_denied_and_never_listed(tmp_path):
+    truth = write_sample_export(
+        tmp_path / "b.zip", **SMALL | {"dialect": "real", "hidden": {2: (0, 1), 4: (1,)}}
+    )
+    (task,) = scans(tmp_path, truth)
+    result = scan_range(task)
+    index = read_table(result.rows_path)
+    assert index["hidden_labels"].to_pylist()[2] == list(truth.labels)
+    texts = TextRules(odds=dict.fromkeys(truth.labels, Odds(visible=0, absent=2**32)))
+    write_shard(shard(tmp_path, ((result.rows_path, np.arange(6)),), texts=texts))
+    rows = datasets.Dataset.from_file(str(tmp_path / "data-00000.arrow"))["conversations"][:]
+    assert [sum("No" in turn["value"] for turn in turns) > 0 for turns in rows] == [
+        False, False, True, False, True, False,
+    ]  # fmt: skip
 
 
 def test_batches_of_any_size_give_the_same_rows(tmp_path, scanned, monkeypatch):

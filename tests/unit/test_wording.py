@@ -35,7 +35,7 @@ def test_questions_that_ask_to_segment_say_so(kind):
 
 def test_questions_end_as_questions_or_requests():
     for sentence in (text for texts in QUESTIONS.values() for text in texts):
-        assert sentence[-1] in ".?}"
+        assert sentence[-1] in ".?"
     assert all(text == "" or text.startswith(" ") for text in WHERE)
 
 
