@@ -299,7 +299,8 @@ def _answer_kind(scene: Scene, step: Step) -> str:
     if step.kind in ("count", "count_all"):
         # A summary of more classes than an answer lists objects would be no summary.
         several = "count_all" if len(step.groups) <= 10 else "count_many"
-        return "count" if single else several
+        named = single and bool(scene.labels[step.groups[0]])
+        return "count" if named else "count_many" if single else several
     return _listing_kind(step, single=single)
 
 

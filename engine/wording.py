@@ -68,9 +68,9 @@ QUESTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "Segment {target}{where}.",
             "Identify {target}{where} and segment them.",
             "Please find and segment {target}{where}.",
-            "Can you segment {target}{where} and name each one?",
+            "Can you find and segment {target}{where}?",
             "I would like a segmentation of {target}{where}.",
-            "Detect, name and segment {target}{where}.",
+            "Detect {target}{where} and segment each of them.",
             "Give me a segmentation of {target}{where}.",
         ),
         "rest": (
@@ -213,7 +213,7 @@ ANSWERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "identify": (
             "I can identify {counted}:{listing}",
-            "{counted} {is_are} to be seen here:{listing}",
+            "{counted} can be seen here:{listing}",
             "In this frame I find {counted}:{listing}",
         ),
         "identify_all": (
