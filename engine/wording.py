@@ -301,8 +301,8 @@ ANSWERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "It is {a}.",
             "That is {a}.",
             "The box contains {a}.",
-            "This object is {a}.",
-            "The object there is {a}.",
+            "I see {a} there.",
+            "The box holds {a}.",
         ),
         "nothing": (
             "None of the {adjective} objects is visible in this frame.",
