@@ -24,7 +24,7 @@ from engine.existence import Odds, deniable
 from engine.label_text import clean_label
 from engine.phrases import Absent, Scene, Turn, nothing, turn_of
 from engine.templates import Templates
-from engine.turn_plan import Group, Polar, ask_existence, plan_turns
+from engine.turn_plan import Group, Polar, plan_turns
 from engine.wording import BOX_HINTS
 
 __all__ = ["TextRules", "VisibleObject", "compose", "converse", "dialogue", "messages"]
@@ -107,7 +107,7 @@ def compose(
         width: of the image, pixels.
         height: of the image, pixels.
         objects: the objects visible in the frame, in the order of the row's masks. Empty if all are
-            hidden: the text then claims nothing of the picture.
+            hidden: the text then claims nothing of the picture, and names no class.
         hidden: labels of the objects that are declared hidden in the frame; they are never
             mentioned but to say that they are not visible.
 
@@ -120,7 +120,7 @@ def compose(
     pick = _Dice(seed=rules.seed, frame_id=frame_id)
     boxes = tuple(box_text(each.box, width, height, rules.boxes) for each in objects)
     labels = [clean_label(each.label) for each in objects]
-    asked = _asked(rules, labels, hidden, pick)
+    asked = _asked(rules, labels, hidden, pick) if objects else []
     missing = [label for label in asked if label not in labels]
     counts = Counter(clean_label(label) for label in hidden)
     scene = _scene(rules, labels, boxes, {label: counts[label] or 1 for label in missing}, pick)
@@ -133,8 +133,7 @@ def compose(
         for place, label in enumerate(asked)
     ]
     if not objects:
-        steps = [ask_existence((), each) for each in polar]
-        return [nothing(scene), *(turn_of(scene, turn, it) for turn, it in enumerate(steps, 1))]
+        return [nothing(scene)]
     same = Counter(boxes)
     steps = plan_turns(
         scene.groups, [each.area for each in objects], pick, polar=polar,

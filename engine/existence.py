@@ -65,7 +65,8 @@ def existence_odds(frames: pa.Table, exhaustive: Collection[str] = ()) -> dict[s
 
     Args:
         frames: columns labels and hidden_labels of `FRAME_SCHEMA`, of the frames to be written.
-        exhaustive: labels of which every instance is annotated, as exported or renamed.
+            Those without a visible object do not count: their texts name no class.
+        exhaustive: labels of which every instance is annotated, as they read after renaming.
 
     Returns:
         Odds by cleaned label, sorted; only classes with both. For each class as many questions are
@@ -79,6 +80,8 @@ def existence_odds(frames: pa.Table, exhaustive: Collection[str] = ()) -> dict[s
     visible: Counter[str] = Counter()
     absent: Counter[str] = Counter()
     for (seen, hidden), count in kinds.items():
+        if not seen:  # its text names no class at all
+            continue
         for label in {clean_label(each) for each in seen} - {""}:
             visible[label] += count
         for label in deniable(hidden, seen, exhaustive):

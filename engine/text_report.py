@@ -22,7 +22,7 @@ from engine.phrases import Turn
 __all__ = ["Counts", "TextTally", "document", "masked", "merge", "tally"]
 
 _PARTS = ("questions", "answers", "first_words", "kinds", "families", "polar")
-_CAP = 5_000
+_CAP = 10_000
 _TOP = 10
 _CLASSES = 100
 _BOX = re.compile(r"\[\d+(?:\.\d+)?(?:, \d+(?:\.\d+)?){3}\]|(?:<loc\d{4}>){4}")
@@ -51,7 +51,7 @@ class Counts:
     bound: int | None = None
 
     def settled(self) -> dict[str, int]:
-        """Give at most 5,000 entries, the most frequent first, the same whatever was merged how."""
+        """Give at most 10,000 entries, the most frequent first, the same whatever was merged how."""
         kept = sorted(self.known, key=_hash)[:_CAP]
         return dict(sorted(((k, self.known[k]) for k in kept), key=lambda kv: (-kv[1], kv[0])))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["Group", "Kind", "Polar", "Step", "ask_existence", "plan_turns"]
+__all__ = ["Group", "Kind", "Polar", "Step", "plan_turns"]
 
 Kind = Literal[
     "segment",
@@ -115,7 +115,7 @@ def plan_turns(
     covers = [(_mixed(groups, each, pick), each) for each in polar if each.mixed]
     cover, mixed = next(((steps, each) for steps, each in covers if steps), (None, None))
     cover = cover or _cover(groups, pick)
-    asked = [ask_existence(groups, each) for each in polar if each is not mixed]
+    asked = [_ask_existence(groups, each) for each in polar if each is not mixed]
     asked = asked[: _MOST_TURNS - len(cover)]
     extras = _extras(groups, pick, single, whole=cover[0].kind == "segment_all")
     room = max(0, _USUAL_TURNS - len(cover) - len(asked))
@@ -126,7 +126,7 @@ def plan_turns(
     return [*chosen[:split], *cover, *chosen[split:]]
 
 
-def ask_existence(groups: Sequence[Group], asked: Polar) -> Step:
+def _ask_existence(groups: Sequence[Group], asked: Polar) -> Step:
     """Give the step that asks outright whether a class is there."""
     if asked.group is not None:
         step = _parts("exists", groups, [asked.group])[0]

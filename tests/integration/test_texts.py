@@ -164,9 +164,9 @@ def test_questions_do_not_tell_yes_from_no(corpus):
     polar = [(masked(q), a.split(",")[0].split(".")[0]) for q, a in said(talks)]
     polar = [(q, a) for q, a in polar if a in ("Yes", "No")]
     answers = Counter(a for _, a in polar)
-    assert min(answers.values()) > 250
+    assert min(answers.values()) > 150
     assert 0.4 < answers["Yes"] / answers.total() < 0.6
-    assert information(polar) < 0.25
+    assert information(polar) < 0.15
     asked = [t for turns in rows for t in turns if t.kind.startswith("exists")]
     by_class = [(turn.classes[-1], turn.yes) for turn in asked]
     assert information(by_class) < 0.05  # nor does the class
@@ -193,7 +193,7 @@ def test_the_report_says_what_the_reader_finds(corpus):
         assert found[name]["entropy_normalised"] == pytest.approx(entropy, abs=1e-4)
     polar = [(masked(t.question), t.yes) for turns in rows for t in turns if t.yes is not None]
     assert found["yes_no"]["mutual_information_bits"] == pytest.approx(information(polar), abs=1e-4)
-    assert found["yes_no"]["by_chance_bits"] < 0.25
+    assert found["yes_no"]["by_chance_bits"] < 0.1
     assert set(found["families_by_class"]) == {"", *PLURALS}
     assert json.loads(json.dumps(found)) == found
 

@@ -108,11 +108,24 @@ def test_a_frame_id_may_be_any_text():
     assert shape_problems(turns) == []
 
 
+def varied_rows():
+    odds = dict.fromkeys(PLURALS, Odds(visible=2**30, absent=2**31))
+    return [
+        talk(
+            n,
+            frame(n, most=10) + ODD,
+            hidden=["bus", "犬", "car"],
+            odds=odds,
+            exhaustive=("knife",),
+        )
+        for n in range(100)
+    ]
+
+
 def test_text_is_the_same_under_another_hash_seed():
     program = (
         "import hashlib, sys; sys.path[:0] = ['tests/unit', '.']; import test_conversations as t;"
-        "rows = [t.talk(n, t.frame(n, most=10) + t.ODD) for n in range(100)];"
-        "print(hashlib.sha256(repr(rows).encode()).hexdigest())"
+        "print(hashlib.sha256(repr(t.varied_rows()).encode()).hexdigest())"
     )
     root = Path(__file__).parents[2]
     digests = {
@@ -126,8 +139,7 @@ def test_text_is_the_same_under_another_hash_seed():
         ).stdout
         for seed in ("0", "4242")
     }
-    rows = [talk(n, frame(n, most=10) + ODD) for n in range(100)]
-    assert digests == {hashlib.sha256(repr(rows).encode()).hexdigest() + "\n"}
+    assert digests == {hashlib.sha256(repr(varied_rows()).encode()).hexdigest() + "\n"}
 
 
 ODD = [made(x, (500 + 9 * i, 9, 5, 5)) for i, x in enumerate(["Car", "犬", "object_3", "", "user"])]
@@ -215,7 +227,9 @@ def test_long_labels_are_capped():
 def test_a_frame_without_visible_objects_claims_nothing():
     rows = [talk(number, []) for number in range(200)]
     answers = set()
+    odds = {"car": ALWAYS, "bus": ALWAYS}
     for number, turns in enumerate(rows):
+        assert talk(number, [], hidden=["car"], exhaustive=("bus",), odds=odds) == turns
         assert shape_problems(turns) == []
         ((question, answer),) = pairs_of(turns)
         assert re.search(r"\b(no|none|0)\b", answer.lower())
@@ -336,13 +350,16 @@ def test_yes_and_no_are_asked_with_the_same_sentences():
         return set(turns)
 
     two = [made("car", (9, 9, 9, 9)), made("car", (30, 9, 9, 9))]
-    assert asked(two, []) == asked([], ["car"]) == asked([made("bus", (9, 9, 9, 9))], ["car"] * 3)
+    bus = [made("bus", (9, 9, 9, 9))]
+    assert asked(two, []) == asked(bus, ["car"]) == asked(bus, ["car"] * 3)
+    assert asked([], ["car"]) == set()
 
 
 def test_several_hidden_ones_are_denied_in_the_plural():
-    rows = [str(talk(n, [], hidden=["knife", "knife"], odds={"knife": ALWAYS})) for n in range(60)]
+    bus, odds = [made("bus", (9, 9, 9, 9))], {"knife": ALWAYS}
+    rows = [str(talk(n, bus, hidden=["knife", "knife"], odds=odds)) for n in range(60)]
     assert any(re.search("the (tracked|annotated) knives are not visible", row) for row in rows)
-    rows = [str(talk(n, [], hidden=["knife"], odds={"knife": ALWAYS})) for n in range(60)]
+    rows = [str(talk(n, bus, hidden=["knife"], odds=odds)) for n in range(60)]
     assert any(re.search("the (tracked|annotated) knife is not visible", row) for row in rows)
 
 
