@@ -51,7 +51,7 @@ class Counts:
     bound: int | None = None
 
     def settled(self) -> dict[str, int]:
-        """Give at most 10,000 entries, the most frequent first, the same whatever was merged how."""
+        """Give at most 10,000 entries, the most frequent first, however they were merged."""
         kept = sorted(self.known, key=_hash)[:_CAP]
         return dict(sorted(((k, self.known[k]) for k in kept), key=lambda kv: (-kv[1], kv[0])))
 
