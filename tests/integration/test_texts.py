@@ -172,6 +172,25 @@ def test_questions_do_not_tell_yes_from_no(corpus):
     assert information(by_class) < 0.05  # nor does the class
 
 
+def test_a_class_that_is_not_there_is_named_first_as_often_as_last(corpus):
+    _, rows, _ = corpus
+    last = []
+    for turn in (turn for turns in rows for turn in turns):
+        if turn.kind == "mixed" and turn.yes is False:
+            there, absent = (turn.question.index(PLURALS[label]) for label in turn.classes)
+            last.append(absent > there)
+    assert len(last) > 80
+    assert 0.35 < sum(last) / len(last) < 0.65
+
+
+def test_yes_is_answered_with_the_boxes(corpus):
+    frames, rows, _ = corpus
+    for frame, turns in zip(frames, rows, strict=True):
+        for turn in turns:
+            if turn.kind.startswith("exists") and turn.yes:
+                assert turn.answer.count("[") == frame.labels.count(turn.classes[0])
+
+
 def test_there_are_ten_families_and_more(corpus):
     _, rows, _ = corpus
     kinds = Counter(turn.kind for turns in rows for turn in turns)
