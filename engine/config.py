@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 
+from engine.box_text import BoxStyle
 from engine.caps import LARGEST_CAPS, Caps
 from engine.choices import (
     BOX_STYLES,
@@ -24,7 +25,9 @@ from engine.choices import (
     whole_number,
 )
 from engine.errors import ConfigError
+from engine.label_map import LabelMap
 from engine.split_file import check_split_file
+from engine.templates import Templates
 
 __all__ = ["SPLIT_NAMES", "Config", "Execution"]
 
@@ -150,6 +153,7 @@ class Config:
         for name, least, most in (("folds", 2, 100), ("max_pixels", 1, None)):
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least=least, most=most)
+        _ = self.boxes, self.names, self.sentences  # to read them is to check them
         for cap in fields(Caps):
             value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
             whole_number(f"caps.{cap.name}", value, least=1, most=most)
@@ -204,6 +208,21 @@ class Config:
             for word in value:
                 of_kind(name, word, str, "words")
             object.__setattr__(self, name, tuple(dict.fromkeys(value)))
+
+    @property
+    def boxes(self) -> BoxStyle:
+        """How texts write boxes."""
+        return BoxStyle(name=self.box_style, max_pixels=self.max_pixels, pad_square=self.pad_square)
+
+    @property
+    def names(self) -> LabelMap:
+        """The user's names for labels."""
+        return LabelMap.of(self.label_map)
+
+    @property
+    def sentences(self) -> Templates:
+        """The sentences of the texts."""
+        return Templates.of(self.templates)
 
     def _check_split(self) -> None:
         """Refuse what contradicts itself about the split; a default never does."""

@@ -8,7 +8,7 @@ repeated, and objects in = kept + hidden in kept frames + in frames set aside, l
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from engine import text_report
 from engine.config import SPLIT_NAMES, Config
+from engine.conversations import TextRules
 from engine.division import Division, divide
 from engine.errors import RunError
 from engine.findings import CODES, Severity
@@ -33,6 +35,7 @@ from engine.samples import SplitParts
 from engine.shards import ShardResult, ShardTask, write_shard
 from engine.storage import BackgroundSync, FileDigest, absolute, join, write_bytes
 from engine.tasks import Task
+from engine.text_rules import text_rules
 from engine.work import Work
 
 __all__ = ["Built", "build"]
@@ -50,6 +53,7 @@ class Built:
         aside: whether it was set aside; what is neither was left out by the split.
         issues: found while images were read.
         leaks: found in the split: of the dataset, not of the sources.
+        texts: what the texts are worth, as summary.json holds it.
         accounting: frames in, kept, set aside, left out, counted once; objects likewise.
     """
 
@@ -60,6 +64,7 @@ class Built:
     aside: NDArray[np.bool_]
     issues: tuple[Issue, ...]
     leaks: tuple[Issue, ...]
+    texts: dict[str, Any]
     accounting: dict[str, int]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
@@ -76,8 +81,10 @@ class Built:
             )
             for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
         ]  # fmt: skip
-        exports = len(intake.exports)
-        return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
+        return judge(
+            index.table, issues, config.imbalance_ratio, extra,
+            exports=len(intake.exports), label_keys=len(config.label_map),
+        )  # fmt: skip
 
 
 def build(intake: Intake, staging: str, out: str, config: Config, work: Work) -> Built:
@@ -101,7 +108,8 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     writer = _Writer(
         index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
     )
-    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
+    texts = text_rules(config, index.where(assignment >= 0).table)
+    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write", texts=texts)
     rows = _rows_of_splits(shards, results, len(index))
     assignment[rows < 0] = -1  # bad images were left out
     kept = assignment >= 0
@@ -123,6 +131,7 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         aside=aside,
         issues=(*issues, *found),
         leaks=tuple(division.issues(assignment)),
+        texts=text_report.document(text_report.merge(r.texts for r in results)),
         accounting=_account(intake, division, kept, aside, results),
     )
 
@@ -152,6 +161,7 @@ class _Writer:
         splits: Sequence[str],
         *,
         stage: str,
+        texts: TextRules | None = None,
         reasons: dict[str, tuple[str, ...]] | None = None,
     ) -> tuple[list[Shard], list[ShardResult]]:
         """Plan and write the shards of some splits; `reasons` are those of a quarantine, by id."""
@@ -168,7 +178,8 @@ class _Writer:
                 why = tuple(reasons[frame_id] for frame_id in ids)
             payload = ShardTask(
                 staging=self.staging, out=self.out, split=shard.split, number=shard.number,
-                rows=rows_of(self.index, shard.places), config=config, reasons=why,
+                rows=rows_of(self.index, shard.places), config=_of_shards(config),
+                texts=texts or TextRules(), reasons=why,
                 folds=self._folds(shard) if reasons is None else None,
             )  # fmt: skip
             tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
@@ -213,6 +224,11 @@ class _Writer:
                     syncing.add(join(self.staging, file.path))
 
             return self.work.run(function, tasks, stage=stage, each=sync)
+
+
+def _of_shards(config: Config) -> Config:
+    """The configuration as shards need it: a split file may name every frame."""
+    return replace(config, split_file=None)
 
 
 def _rows_of_splits(

@@ -8,7 +8,7 @@ frame hands them out and takes the outcomes back.
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from engine import black, images
 from engine.dialect import PALETTE
 from engine.findings import CODES, Severity
 from engine.frame_json import Masklets, RawFrame, peek, read_frame
+from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, read_head, read_member
 from engine.records import Issue
@@ -78,6 +79,7 @@ class FrameCheck:
         video_id: final id of the video.
         video_size: (height, width) as declared; None where it is not.
         masklets: of an SA-V file; None for any other.
+        label_map: the user's names for labels; None: they stay as they are.
     """
 
     def __init__(
@@ -88,8 +90,11 @@ class FrameCheck:
         video_id: str,
         video_size: tuple[int, int] | None,
         masklets: Masklets | None = None,
+        label_map: LabelMap | None = None,
     ) -> None:
         self._record = record
+        self._label_map = label_map or LabelMap()
+        self.keys_used: set[str] = set()
         self._masklets = masklets
         self._source = source
         self._video_id = video_id
@@ -114,7 +119,7 @@ class FrameCheck:
             name = "masklet" if masklets else "annotations"
             self._find("frame_malformed", f"{name}[{ordinal}]: {raw}")
             return
-        self._raw, self._index = raw, raw.frame_index
+        self._raw, self._index = self._renamed(raw), raw.frame_index
         if not raw.objects:
             self._find("missing_annotations", "the frame record has no objects")
         for place, item in enumerate(raw.objects):
@@ -122,6 +127,18 @@ class FrameCheck:
                 self._find(code, message, place)
             if item.absent:
                 self.take_mask(place, _ABSENT)
+
+    def _renamed(self, raw: RawFrame) -> RawFrame:
+        """Give the objects the names of the label map, before anything is said of them."""
+        objects = []
+        for item in raw.objects:
+            key = self._label_map.find(self._video_id, item.label)
+            if key is None:
+                objects.append(item)
+            else:
+                self.keys_used.add(key)
+                objects.append(replace(item, label=self._label_map.names[key]))
+        return replace(raw, objects=tuple(objects)) if self.keys_used else raw
 
     @property
     def frame_id(self) -> str:
@@ -194,9 +211,9 @@ class FrameCheck:
     def row(self) -> dict[str, Any]:
         """Give the frame as a row of `FRAME_SCHEMA`; call once, after the masks were taken."""
         objects = self._raw.objects if self._raw else ()
-        hidden = sum(mask.hidden for mask in self._masks.values())
-        if objects and hidden == len(objects):
-            self._find("frame_all_hidden", f"hidden objects: all {hidden}")
+        hidden = [objects[place] for place, mask in self._masks.items() if mask.hidden]
+        if objects and len(hidden) == len(objects):
+            self._find("frame_all_hidden", f"hidden objects: all {len(hidden)}")
         visible = [
             (item, self._masks[place])
             for place, item in enumerate(objects)
@@ -218,10 +235,9 @@ class FrameCheck:
             "centroids": [mask.centroid for _, mask in visible],
             "confidences": [item.confidence for item, _ in visible],
             "objects_declared": len(objects),
-            "objects_hidden": hidden,
-            "hidden_object_ids": [
-                objects[place].object_id for place, mask in self._masks.items() if mask.hidden
-            ],
+            "objects_hidden": len(hidden),
+            "hidden_object_ids": [item.object_id for item in hidden],
+            "hidden_labels": [item.label for item in hidden],
             "errors": sum(CODES[i.code].severity is Severity.ERROR for i in self.issues),
         }
         row["annotation_digest"] = self._digest(row)

@@ -24,6 +24,7 @@ _NARROW = (
     "frame_index",
     "timestamp_sec",
     "labels",
+    "hidden_labels",
     "objects_declared",
     "objects_hidden",
     "errors",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from engine import identity
-from engine.caps import Caps
 from engine.config import Config
 from engine.errors import UsageError
 from engine.frame_index import FrameIndex, gather, merge_repeated
@@ -20,7 +19,7 @@ from engine.mask_check import MaskReading
 from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
-from engine.stages import ScanTask, scan_range
+from engine.stages import ScanResult, ScanTask, scan_range
 from engine.storage import join
 from engine.survey import OpenTask, open_source
 from engine.tables import read_table
@@ -51,8 +50,10 @@ class Intake:
 
     def judge(self, config: Config) -> Verdict:
         """Sum everything up to findings and a status."""
-        exports = len(self.exports)
-        return judge(self.index.table, self.issues, config.imbalance_ratio, exports=exports)
+        return judge(
+            self.index.table, self.issues, config.imbalance_ratio,
+            exports=len(self.exports), label_keys=len(config.label_map),
+        )  # fmt: skip
 
     def with_issues(self, found: Sequence[Issue]) -> "Intake":
         """Give the same intake with what was found later."""
@@ -91,7 +92,7 @@ def take_in(
     """
     exports = _open(sources, staging, config, work)
     tasks = [
-        _scan_task(export, place, number, staging, check_images=check_images, caps=config.caps)
+        _scan_task(export, place, number, staging, check_images=check_images, config=config)
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
@@ -104,6 +105,7 @@ def take_in(
     )
     tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
+    own += _unused_keys(config, results)
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
     return Intake(
         exports=tuple(exports),
@@ -177,6 +179,15 @@ def _renamed(export: OpenedExport, video_id: str) -> OpenedExport:
     return replace(export, video_id=video_id, issues=issues)
 
 
+def _unused_keys(config: Config, results: Sequence[ScanResult]) -> list[Issue]:
+    """Name the keys of the label map that no object goes by: they are likely misspelt."""
+    used = {key for result in results for key in result.map_keys}
+    return [
+        Issue(code="label_map_unused", source="", message=f"{key!r} names no object")
+        for key in sorted(set(config.label_map) - used)
+    ]
+
+
 def _track_tasks(
     exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str
 ) -> list[Task]:
@@ -210,12 +221,12 @@ def _scan_task(
     staging: str,
     *,
     check_images: str,
-    caps: Caps,
+    config: Config,
 ) -> Task:
     key = f"scan-{place:05d}-{number:06d}"
     reading = MaskReading(
         grid=export.grid, order=export.order, known_exporter=export.exporter_signature,
-        max_grid_pixels=caps.max_grid_pixels,
+        max_grid_pixels=config.caps.max_grid_pixels,
         masklets=export.masklets is not None,
     )  # fmt: skip
     return Task(
@@ -226,5 +237,6 @@ def _scan_task(
             check_images=check_images,
             rows_path=join(staging, "rows", f"{key}.parquet"),
             issues_path=join(staging, "issues", f"{key}.parquet"), masklets=export.masklets,
+            label_map=config.names,
         ),
     )  # fmt: skip

@@ -190,6 +190,7 @@ class _Run:
             "class_counts": document["class_counts"],
             "splits": built.split["sizes"] if built else {},
             "accounting": built.accounting if built else None,
+            "texts": built.texts if built else None,
             "findings": finding_lines(document),
             "inputs": [
                 entry | {"path": export.source}

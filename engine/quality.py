@@ -63,6 +63,7 @@ def judge(
     extra: Sequence[Issue] = (),
     *,
     exports: int,
+    label_keys: int = 0,
 ) -> Verdict:
     """Sum frames and issues up to findings and a status.
 
@@ -72,6 +73,7 @@ def judge(
         imbalance_ratio: from which an imbalance is severe.
         extra: issues that are not in the table.
         exports: how many they come from, empty ones too.
+        label_keys: number of keys of the label map.
     """
     class_counts = count_labels(frames["labels"])
     imbalance = imbalance_of(class_counts, imbalance_ratio)
@@ -81,7 +83,7 @@ def judge(
     failed = pc.sum(pc.equal(found["code"], "frames_not_exported")).as_py() or 0
     units = {
         "frame": len(frames), "frame listed": len(frames) + failed, "object": objects,
-        "video": videos, "label": len(class_counts), "export": exports,
+        "video": videos, "label": len(class_counts), "export": exports, "key": label_keys,
     }  # fmt: skip
     findings = findings_of(found, units, class_counts, imbalance)
     return Verdict(

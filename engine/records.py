@@ -173,6 +173,7 @@ FRAME_SCHEMA = pa.schema(
         pa.field("objects_declared", pa.int32()),  # object records of the frame, hidden ones too
         pa.field("objects_hidden", pa.int32()),
         pa.field("hidden_object_ids", pa.list_(pa.int64())),
+        pa.field("hidden_labels", pa.list_(pa.string())),  # parallel; empty where there is none
         pa.field("errors", pa.int32()),  # error findings of the frame and its objects
         pa.field("annotation_digest", pa.string()),
         *_IMAGE_LOCATOR,

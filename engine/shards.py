@@ -16,16 +16,18 @@ import pyarrow.compute as pc
 
 from engine import hf_layout, parquet_layout
 from engine.config import Config
-from engine.conversations import VisibleObject, converse
+from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.formats import open_part
 from engine.frame_check import image_problem
 from engine.image_files import write_digests
 from engine.index_files import IndexPart, index_name, write_index
 from engine.members import MemberError
+from engine.phrases import Turn
 from engine.prepared_rows import read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
-from engine.samples import ImageFile, Part, PartResult, Samples, Turns
+from engine.samples import ImageFile, Part, PartResult, Samples
 from engine.storage import FileDigest, file_name
+from engine.text_report import TextTally, tally
 
 __all__ = ["ShardResult", "ShardTask", "write_shard"]
 
@@ -45,6 +47,7 @@ class ShardTask:
         number: of the shard in its split, from 0.
         rows: (row file, rows in it) in the order of the shard.
         config: of the run.
+        texts: what holds for all texts of the run.
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
         folds: int8, cross-validation fold of each row, -1 for none; None without folds.
     """
@@ -55,6 +58,7 @@ class ShardTask:
     number: int
     rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
     config: Config
+    texts: TextRules
     reasons: tuple[tuple[str, ...], ...] | None = None
     folds: np.ndarray[Any, Any] | None = None
 
@@ -77,6 +81,7 @@ class ShardResult:
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
         issues: why.
         image_bytes: taken over.
+        texts: what the texts are like.
     """
 
     parts: dict[str, PartResult]
@@ -87,6 +92,7 @@ class ShardResult:
     left_out: tuple[int, ...]
     issues: tuple[Issue, ...]
     image_bytes: int
+    texts: TextTally
 
     @property
     def files(self) -> list[FileDigest]:
@@ -107,6 +113,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     issues: list[Issue] = []
     left_out: list[int] = []
     places: list[str] = []
+    turns: list[list[Turn]] = []
     image_bytes = 0
     parts = {
         name: Part(
@@ -122,7 +129,7 @@ def write_shard(task: ShardTask) -> ShardResult:
             left_out += [image.place for image in images if image.data is None]
             kept = [image for image in images if keep_all or image.data is not None]
             if kept:
-                samples = _samples(task, frames, kept)
+                samples = _samples(task, frames, kept, turns)
                 for write in writers:
                     write(samples)
                 places += _first_files(samples)
@@ -143,6 +150,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         left_out=() if keep_all else tuple(left_out),
         issues=tuple(issues),
         image_bytes=image_bytes,
+        texts=tally(turns),
     )
 
 
@@ -205,12 +213,17 @@ def _check_level(config: Config, data: bytes) -> str:
     return "decode" if anew else config.check_images
 
 
-def _samples(task: ShardTask, frames: pa.Table, kept: list[_Image]) -> Samples:
-    """Put the rows of one batch together with their images and texts."""
+def _samples(
+    task: ShardTask, frames: pa.Table, kept: list[_Image], turns: list[list[Turn]]
+) -> Samples:
+    """Put the rows of one batch together with their images and texts; the latter join `turns`."""
     batch = frames.take(pa.array([image.place for image in kept], pa.int64()))
     images = [ImageFile(data=image.data, name=image.name) for image in kept]
     if task.reasons is None:
-        return Samples(frames=batch, images=images, conversations=_conversations(task, batch))
+        composed = _compose(task, batch)
+        turns += composed
+        conversations = [dialogue(each) for each in composed]
+        return Samples(frames=batch, images=images, conversations=conversations)
     reasons = [[*task.reasons[image.place], *_found(image)] for image in kept]
     return Samples(frames=batch, images=images, reasons=reasons)
 
@@ -219,11 +232,11 @@ def _found(image: _Image) -> list[str]:
     return [f"{image.issue.code}: {image.issue.message}"] if image.issue else []
 
 
-def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
-    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas"]
+def _compose(task: ShardTask, frames: pa.Table) -> list[list[Turn]]:
+    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas", "hidden_labels"]
     return [
-        converse(
-            seed=task.config.seed,
+        compose(
+            task.texts,
             frame_id=row["id"],
             width=row["width"],
             height=row["height"],
@@ -233,7 +246,7 @@ def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
                     row["labels"], row["bounding_boxes"], row["areas"], strict=True
                 )
             ],
-            box_style=task.config.box_style,
+            hidden=row["hidden_labels"],
         )
         for row in frames.select(columns).to_pylist()
     ]

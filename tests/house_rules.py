@@ -13,16 +13,19 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json black byte_ranges caps contours disk_sync english errors exchange"
-    " findings frame_times images json_structure report_charts rle_text root_card"
-    " sample_files sav_names swaps track_motion turn_plan version wording",
-    1: "apportion centroids choices frame_json json_ranges masks members sample_scene"
-    " sample_spec sources split_file split_input storage tasks",
-    2: "config conversations dialect group_objective identity manifest mask_check masklets"
-    " opening pairing placement records sample_masks sample_notations segments tables",
-    3: "certificate config_file export frame_check frame_index gate group_program"
-    " group_search publication quality sample_export samples sav_listing tracks",
+    " findings frame_times images json_structure label_text report_charts rle_text"
+    " root_card sample_files sav_names swaps track_motion turn_plan version wording",
+    1: "apportion box_text centroids choices class_words frame_json json_ranges label_map"
+    " masks members sample_scene sample_spec sources split_file split_input storage tasks"
+    " templates",
+    2: "config dialect existence group_objective identity manifest mask_check masklets"
+    " opening pairing phrases placement records sample_masks sample_notations segments"
+    " tables",
+    3: "certificate config_file conversations export frame_check frame_index gate"
+    " group_program group_search publication quality sample_export samples sav_listing"
+    " text_report tracks",
     4: "group_placement hf_columns image_files likeness line_files plan prepared_rows report"
-    " row_checks stages survey track_check",
+    " row_checks stages survey text_rules track_check",
     5: "coco_json hf_layout index_files llava_jsonl parquet_layout pipeline revos_json"
     " splits swift_jsonl",
     6: "division formats work",
