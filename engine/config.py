@@ -16,6 +16,7 @@ from engine.caps import LARGEST_CAPS, Caps
 from engine.choices import (
     BOX_STYLES,
     checked_ratios,
+    number_between,
     of_kind,
     one_of,
     parse_format,
@@ -23,6 +24,8 @@ from engine.choices import (
     whole_number,
 )
 from engine.errors import ConfigError
+from engine.policy import Policy
+from engine.thresholds import THRESHOLD_RANGES, Thresholds
 
 __all__ = ["SPLIT_NAMES", "Config", "Execution"]
 
@@ -41,7 +44,7 @@ _CHOICES = {
     "runner": ("auto", "local", "ray"),
 }
 _WORDS = ("fail_on", "warn_on", "ignore", "exhaustive")
-_TABLES = ("video_ids", "label_map", "templates", "thresholds")
+_TABLES = ("video_ids", "label_map", "templates")
 _SWITCHES = ("temporal_segments", "pad_square")
 
 
@@ -64,7 +67,7 @@ class Config:
         fail_on: codes of findings that are errors here.
         warn_on: codes of findings that are warnings here.
         ignore: codes of findings that are notes here: they do not change the status.
-        thresholds: figures from which a finding is one, by name.
+        thresholds: figures from which a finding is one.
         box_style: how boxes are written in texts; columns stay in pixels.
         max_pixels: of the image as the trainer resizes it; needed by box style qwen25 alone.
         pad_square: boxes of style norm1 are of the image padded to a square.
@@ -99,7 +102,7 @@ class Config:
     fail_on: tuple[str, ...] = ()
     warn_on: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     box_style: str = "norm1000"
     max_pixels: int | None = None
     pad_square: bool = False
@@ -145,6 +148,9 @@ class Config:
         for cap in fields(Caps):
             value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
             whole_number(f"caps.{cap.name}", value, least=1, most=most)
+        for name, (low, high) in THRESHOLD_RANGES.items():
+            number_between(f"thresholds.{name}", getattr(self.thresholds, name), low, high)
+        Policy.of(self)
         real_number("imbalance_ratio", self.imbalance_ratio, above=1, expected="above 1")
         if self.gap_sec != 0:
             real_number("gap_sec", self.gap_sec, above=0, expected="0 or more seconds")
@@ -159,6 +165,7 @@ class Config:
         of_kind("frames", self.frames, str | None, "a folder, a ZIP or a URL")
         of_kind("label", self.label, str | None, "a name")
         of_kind("caps", self.caps, Caps, "a table of limits")
+        of_kind("thresholds", self.thresholds, Thresholds, "a table of thresholds")
         for name in _TABLES:
             optional = name == "templates"
             kind = Mapping | None if optional else Mapping
@@ -187,6 +194,7 @@ class Config:
             content = orjson.dumps(dict(self.split_file), option=orjson.OPT_SORT_KEYS)
             plain["split_file"] = hashlib.sha256(content).hexdigest()
         plain["caps"] = dict(sorted(asdict(self.caps).items()))
+        plain["thresholds"] = dict(sorted(asdict(self.thresholds).items()))
         return dict(sorted(plain.items()))
 
 

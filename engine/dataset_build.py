@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from engine.balance import weights_document
 from engine.config import SPLIT_NAMES, Config
 from engine.errors import RunError
-from engine.findings import CODES, Severity
+from engine.findings import CODES
 from engine.frame_index import FrameIndex, split_input
 from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, write_dataset_dict, write_split_files
 from engine.intake import Intake
 from engine.plan import Shard, plan_shards, rows_of
+from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.splits import assign, certificate
@@ -46,6 +48,7 @@ class Built:
         kept: for each frame of the index, whether it is one of them.
         issues: found while images were read.
         accounting: frames in, kept, set aside, counted once; objects likewise.
+        weights: of the rows of the train split, in their order.
     """
 
     files: tuple[FileDigest, ...]
@@ -54,13 +57,17 @@ class Built:
     kept: NDArray[np.bool_]
     issues: tuple[Issue, ...]
     accounting: dict[str, int]
+    weights: dict[str, Any]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
         index = intake.index.where(self.kept)
         aside = intake.index.where(~self.kept).table
-        in_quarantine = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"]))
-        issues = intake.issues.filter(pc.invert(in_quarantine))
+        gone = pc.or_(
+            pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"])),
+            _is_of_nothing_kept(intake.issues, index),
+        )
+        issues = intake.issues.filter(pc.invert(gone))
         extra = [
             Issue(
                 code="quarantined", source="", video_id=row["video_id"], frame_id=row["id"],
@@ -69,7 +76,18 @@ class Built:
             for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
         ]  # fmt: skip
         exports = len(intake.exports)
-        return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
+        return judge(
+            index.table, issues, config.imbalance_ratio, extra, exports=exports,
+            policy=Policy.of(config),
+        )  # fmt: skip
+
+
+def _is_of_nothing_kept(issues: pa.Table, kept: FrameIndex) -> pa.ChunkedArray:
+    """Which issues concern a whole video that is set aside, or an export without frames."""
+    of_video = pc.and_(pc.is_valid(issues["video_id"]), pc.is_null(issues["frame_id"]))
+    there = pc.is_in(issues["video_id"], value_set=pc.unique(kept.table["video_id"]))
+    empty = pc.equal(issues["code"], "export_empty")
+    return pc.or_(empty, pc.and_(of_video, pc.invert(there)))
 
 
 def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
@@ -86,7 +104,8 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
         RunError: the run broke.
     """
     index = intake.index
-    kept = ~_set_aside(intake)
+    policy = Policy.of(config)
+    kept = ~_set_aside(intake, policy)
     places = np.flatnonzero(kept)
     assignment = np.full(len(index), -1, np.int8)
     if len(places):
@@ -114,14 +133,34 @@ def build(intake: Intake, staging: str, config: Config, work: Work) -> Built:
         kept=kept,
         issues=tuple(issues),
         accounting=_account(intake, kept, results),
+        weights=_weights(index, shards, results),
     )
 
 
-def _set_aside(intake: Intake) -> NDArray[np.bool_]:
-    """Frames with an error finding: their own, or one that only showed beside other frames."""
-    errors = [code for code, known in CODES.items() if known.severity is Severity.ERROR]
-    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(errors)))
-    found = pc.is_in(intake.index.table["id"], value_set=pc.unique(bad["frame_id"].drop_null()))
+def _weights(
+    index: FrameIndex, shards: Sequence[Shard], results: Sequence[ShardResult]
+) -> dict[str, Any]:
+    """Weigh the rows of the train split, as they stand in its files."""
+    train = SPLIT_NAMES[0]
+    rows = [np.zeros(0, np.int64)] + [
+        np.delete(shard.places, list(result.left_out))
+        for shard, result in zip(shards, results, strict=True)
+        if shard.folder == train
+    ]
+    labels = index.table["labels"].combine_chunks().take(pa.array(np.concatenate(rows)))
+    return weights_document(labels, train)
+
+
+def _set_aside(intake: Intake, policy: Policy) -> NDArray[np.bool_]:
+    """Frames with an error finding: their own, their video's, or one seen beside other frames."""
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    of_videos = [code for code, known in CODES.items() if known.unit == "video"]
+    whole = bad.filter(pc.is_in(bad["code"], value_set=pa.array(of_videos)))
+    index = intake.index.table
+    found = pc.or_(
+        pc.is_in(index["id"], value_set=pc.unique(bad["frame_id"].drop_null())),
+        pc.is_in(index["video_id"], value_set=pc.unique(whole["video_id"].drop_null())),
+    )
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
@@ -185,17 +224,14 @@ def _quarantine(
     """
     if kept.all():
         return [], []
-    reasons: defaultdict[str, list[str]] = defaultdict(list)
-    for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
-        if CODES[row["code"]].severity is Severity.ERROR:
-            reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
+    reasons = _reasons(intake, kept, Policy.of(config))
     shards = plan_shards(
         intake.index, np.where(kept, -1, 0).astype(np.int8), ["quarantine"],
         rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
     )  # fmt: skip
     results = _write(
         shards, intake, staging, config, work, stage="quarantine",
-        reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
+        reasons=reasons,
     )  # fmt: skip
     digests = [result.digest for result in results]
     layout = write_split_files(
@@ -203,6 +239,21 @@ def _quarantine(
         QUARANTINE_COLUMNS, split=None,
     )  # fmt: skip
     return [*digests, *layout], [issue for result in results for issue in result.issues]
+
+
+def _reasons(intake: Intake, kept: NDArray[np.bool_], policy: Policy) -> dict[str, tuple[str, ...]]:
+    """Say of each frame that is set aside why it is."""
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    of_video: defaultdict[str, list[str]] = defaultdict(list)
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    for row in bad.to_pylist():
+        why = f"{row['code']}: {row['message']}"
+        if row["frame_id"] is not None:
+            reasons[row["frame_id"]].append(why)
+        elif CODES[row["code"]].unit == "video":
+            of_video[row["video_id"]].append(why)
+    aside = intake.index.where(~kept).table.select(["id", "video_id"]).to_pylist()
+    return {row["id"]: (*reasons[row["id"]], *of_video[row["video_id"]]) for row in aside}
 
 
 def _write_index(

@@ -10,14 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engine.card import card_text
 from engine.config import Config, Execution
 from engine.dataset_build import Built, build
-from engine.errors import OutputError, RunError
+from engine.errors import ExportError, OutputError, RunError
+from engine.hf_layout import COLUMNS
 from engine.intake import Intake, find_sources, take_in
 from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.storage import (
+    FileDigest,
     exists,
     join,
     make_dirs,
@@ -143,16 +146,26 @@ class _Run:
         if built.issues:  # found while the images were read: the sources' verdict is made again
             intake = intake.with_issues(built.issues)
             verdict = intake.judge(config)
-        if built.samples == 0 or (verdict.status == "FAILED" and config.validation == "strict"):
+        if verdict.status == "FAILED" and (built.samples == 0 or config.validation == "strict"):
             return self.publish_failure(intake, verdict)
-        return self.publish(intake, verdict, built)
+        if built.samples == 0:  # only where nothing was there and a policy says that is no error
+            raise ExportError("SRC", "no frame is left to make a dataset of")
+        published = built.judge(intake, config)
+        if published.status == "FAILED":  # by what no frame can be set aside for
+            return self.publish_failure(intake, published, sources=verdict)
+        return self.publish(intake, verdict, built, published)
 
     def publish_failure(
-        self, intake: Intake, verdict: Verdict, *, images_checked: str | None = None
+        self,
+        intake: Intake,
+        verdict: Verdict,
+        *,
+        images_checked: str | None = None,
+        sources: Verdict | None = None,
     ) -> dict[str, Any]:
         """Leave the report of a failed run, and no dataset."""
         document = validation_document(
-            intake.exports, verdict, self.config, images_checked=images_checked
+            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources
         )
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
@@ -162,19 +175,23 @@ class _Run:
             write_bytes(join(self.out, "summary.json"), encode(summary))
         return summary
 
-    def publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
+    def publish(
+        self, intake: Intake, sources: Verdict, built: Built, published: Verdict
+    ) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
         with _all_or_nothing(self.out):
-            return self._publish(intake, sources, built)
+            return self._publish(intake, sources, built, published)
 
-    def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
-        published = built.judge(intake, self.config)
+    def _publish(
+        self, intake: Intake, sources: Verdict, built: Built, published: Verdict
+    ) -> dict[str, Any]:
         document = validation_document(intake.exports, published, self.config, sources=sources)
         with self.work.timed("commit"):
-            files = [*built.files]
+            files = [*built.files, self.write_card(document, built)]
             files += write_report(
-                join(self.staging, "report"), document, built.split, intake.issues
-            )
+                join(self.staging, "report"), document, built.split, intake.issues,
+                weights=built.weights,
+            )  # fmt: skip
             _clear(self.out)
             for folder in _FOLDERS:
                 if exists(join(self.staging, folder)):
@@ -192,6 +209,19 @@ class _Run:
         )
         write_bytes(join(self.out, "manifest.json"), encode(manifest))
         return summary
+
+    def write_card(self, document: Mapping[str, Any], built: Built) -> FileDigest:
+        """Write the dataset card beside the splits."""
+        sizes = {name: 0 for name, rows in built.split["sizes"].items() if rows}
+        for file in built.files:
+            folder, _, rest = file.path.partition("/")
+            name = rest.partition("/")[0]
+            if folder == "hf" and name in sizes and rest.endswith(".arrow"):
+                sizes[name] += file.size_bytes
+        text = card_text(document, built.split, COLUMNS, sizes)
+        return write_bytes(
+            join(self.staging, "hf", "README.md"), text.encode(), name="hf/README.md"
+        )
 
     def summary(
         self, intake: Intake, document: Mapping[str, Any], built: Built | None

@@ -7,7 +7,7 @@ export that cannot be read at all raises.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,11 @@ from engine.frame_json import Masklets
 from engine.hf_layout import COLUMNS, QUARANTINE_COLUMNS, arrow_schema, row_batch
 from engine.mask_check import MaskReading, check_masks
 from engine.members import MemberError, read_member
+from engine.policy import Policy
 from engine.records import FRAME_SCHEMA, Issue, RangeFile, issue_table
 from engine.storage import AtomicFile, FileDigest, file_name
 from engine.tables import read_table, write_table
+from engine.thresholds import Thresholds
 
 __all__ = [
     "ScanResult",
@@ -52,6 +54,8 @@ class ScanTask:
         rows_path: where the row file goes.
         issues_path: where the issue file goes.
         masklets: of an SA-V file; None for any other.
+        policy: what is an error.
+        black_level: of 255, what counts as black.
     """
 
     range: RangeFile
@@ -63,6 +67,8 @@ class ScanTask:
     rows_path: str
     issues_path: str
     masklets: Masklets | None = None
+    policy: Policy = field(default_factory=Policy)
+    black_level: int = Thresholds.black_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +91,7 @@ def scan_range(task: ScanTask) -> ScanResult:
     frames = [
         FrameCheck(
             record, source=task.source, video_id=task.video_id, video_size=task.video_size,
-            masklets=task.masklets,
+            masklets=task.masklets, policy=task.policy, black_level=task.black_level,
         )
         for record in read_table(task.range.path).to_pylist()
     ]  # fmt: skip

@@ -30,6 +30,7 @@ __all__ = [
     "is_file",
     "join",
     "list_files",
+    "list_sizes",
     "make_dirs",
     "move_tree",
     "read_bytes",
@@ -102,6 +103,30 @@ def list_files(root: str) -> list[str]:
     filesystem, inner = url_filesystem(root)
     prefix = inner.rstrip("/") + "/"
     return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+
+
+def list_sizes(root: str) -> dict[str, int]:
+    """Give the size of each file below `root` in bytes, by its name relative to `root`.
+
+    One listing, no file is opened. What vanishes meanwhile is left out.
+    """
+    place = local_path(root)
+    if place is None:
+        filesystem, inner = url_filesystem(root)
+        prefix = inner.rstrip("/") + "/"
+        found = filesystem.find(inner, detail=True)
+        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+    sizes: dict[str, int] = {}
+    folders = [str(place)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file():
+                    name = Path(entry.path).relative_to(place).as_posix()
+                    sizes[name] = entry.stat().st_size
+    return sizes
 
 
 def read_bytes(path: str) -> bytes:

@@ -33,6 +33,7 @@ from engine.records import Issue, OpenedExport, Video
 from engine.sav_listing import list_exports
 from engine.sav_names import sav_video
 from engine.storage import exists, file_name, join
+from engine.thresholds import Thresholds
 
 __all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
 
@@ -57,6 +58,7 @@ class OpenTask:
         caps: limits beyond which the export is refused.
         video_ids: all names given by hand, for a source that holds several exports.
         label: of objects that have none in the export (SA-V).
+        painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
     """
 
     source: str
@@ -69,6 +71,7 @@ class OpenTask:
     caps: Caps = field(default_factory=Caps)
     video_ids: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+    painted_share: float = Thresholds.painted_share
 
     @classmethod
     def of(
@@ -93,6 +96,7 @@ class OpenTask:
             caps=config.caps,
             video_ids=names,
             label=config.label,
+            painted_share=config.thresholds.painted_share,
         )
 
     def of_one(self, members: Members, number: int, several: int) -> "OpenTask":
@@ -152,7 +156,8 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     frames = _sample(cut)
     pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
     found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
-    found = replace(found, masklets=cut.masklets)
+    painted = found.evidence is not None and dialect.painted(found.evidence, task.painted_share)
+    found = replace(found, masklets=cut.masklets, painted=painted)
     video_id = task.video_id or identity.video_id(
         filename=video.filename or _stem(task.source),
         width=video.width,
@@ -186,8 +191,8 @@ class _Found:
     grid: dialect.Grid | None
     decision: dialect.OrderDecision
     evidence: dialect.Evidence | None
-    painted: bool
     notations: tuple[str, ...]
+    painted: bool = False
     masklets: Masklets | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -240,7 +245,6 @@ def _find_dialect(
         grid=grid,
         decision=decision,
         evidence=evidence,
-        painted=evidence is not None and dialect.painted(evidence),
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
 

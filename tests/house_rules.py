@@ -12,12 +12,12 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion black byte_ranges caps contours english errors findings frame_times"
+    0: "apportion byte_ranges caps contours english errors findings"
     " images json_structure report_charts rle_text sample_files sav_names track_motion"
-    " turn_plan version wording",
-    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
-    " sample_spec sources storage tasks",
-    2: "config conversations dialect identity manifest mask_check masklets opening pairing"
+    " thresholds turn_plan version visible wording",
+    1: "black card centroids choices frame_json frame_times json_ranges junit masks members"
+    " placement policy sample_scene sample_spec sources storage summary_md tasks",
+    2: "balance config conversations dialect identity manifest mask_check masklets opening pairing"
     " records sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
     " sav_listing tracks",
@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "cluster": set[str](),
 }
 
-HEAVY = {"PIL", "datasets", "pandas", "ray", "scipy", "sklearn"}
+HEAVY = {"PIL", "datasets", "huggingface_hub", "pandas", "ray", "scipy", "sklearn"}
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "managers", "util", "utils"}
 MODULE_LINES = 400
 FUNCTION_LINES = 60
