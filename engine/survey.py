@@ -17,6 +17,7 @@ from engine import dialect, identity, images, masks, rle_text
 from engine.caps import Caps
 from engine.config import Config, Execution
 from engine.errors import ExportError
+from engine.evidence_image import draw_as_asked
 from engine.export import (
     CutExport,
     cut_export,
@@ -59,6 +60,7 @@ class OpenTask:
         video_ids: all names given by hand, for a source that holds several exports.
         label: of objects that have none in the export (SA-V).
         painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
+        draw: the evidence as a picture: none, a small JPEG, or a PNG with the figures.
     """
 
     source: str
@@ -72,6 +74,7 @@ class OpenTask:
     video_ids: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
     painted_share: float = Thresholds.painted_share
+    draw: Literal["none", "small", "full"] = "none"
 
     @classmethod
     def of(
@@ -82,6 +85,7 @@ class OpenTask:
         sources: int,
         *,
         frames_per_range: int = Execution.frames_per_range,
+        draw: Literal["none", "small", "full"] = "none",
     ) -> "OpenTask":
         """Make the task for one source of a run of `sources` exports."""
         names = config.video_ids
@@ -97,6 +101,7 @@ class OpenTask:
             video_ids=names,
             label=config.label,
             painted_share=config.thresholds.painted_share,
+            draw=draw,
         )
 
     def of_one(self, members: Members, number: int, several: int) -> "OpenTask":
@@ -181,6 +186,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         image_bytes=cut.image_bytes,
         images=cut.images,
         masklets=cut.masklets,
+        evidence_image=found.drawing(task.draw),
     )
 
 
@@ -192,8 +198,16 @@ class _Found:
     decision: dialect.OrderDecision
     evidence: dialect.Evidence | None
     notations: tuple[str, ...]
+    samples: tuple[dialect.SampleFrame, ...] = ()
+    samples_grid: tuple[int, int] | None = None
     painted: bool = False
     masklets: Masklets | None = None
+
+    def drawing(self, kind: Literal["none", "small", "full"]) -> bytes | None:
+        """Draw both readings of a frame; None if that is not asked for or cannot be."""
+        if kind == "none" or self.samples_grid is None:
+            return None
+        return draw_as_asked(kind, self.samples, self.samples_grid, self.decision, self.evidence)
 
     def to_json(self) -> dict[str, Any]:
         sav = {"masklets": asdict(self.masklets)} if self.masklets else {}
@@ -234,7 +248,8 @@ def _find_dialect(
     ]
     grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
     size = grid.size if grid else image_size or video_size
-    evidence = dialect.measure(_samples(frames, pixels, size), size) if size else None
+    samples = _samples(frames, pixels, size) if size else []
+    evidence = dialect.measure(samples, size) if size else None
     decision = dialect.decide_order(
         user=None if mask_order == "auto" else mask_order,
         declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
@@ -245,6 +260,8 @@ def _find_dialect(
         grid=grid,
         decision=decision,
         evidence=evidence,
+        samples=tuple(samples),
+        samples_grid=size,
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
 

@@ -15,25 +15,33 @@ _EPILOG = """\b
 Examples:
   sam2prep inspect export.zip
   sam2prep inspect export.zip --json
+  sam2prep inspect export.zip --draw pictures
 """
 
 
 @click.command("inspect", cls=JobCommand, epilog=_EPILOG)
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
+@click.option(
+    "--draw", metavar="DIR",
+    help="Write a PNG of each video: a frame's masks read by row and by column, side by side.",
+)  # fmt: skip
 @reading_options
 @common_options
-def main(sources: tuple[str, ...], as_json: bool, **options: Any) -> None:
+def main(sources: tuple[str, ...], draw: str | None, as_json: bool, **options: Any) -> None:
     """Say what exports hold: video, frames, dialect, grid, order, evidence."""
     with reporting_errors(as_json):
         config, _ = resolve(None, options)
         import engine
 
-        document = engine.inspect(sources, config)
+        document = engine.inspect(sources, config, draw)
         if as_json:
             show_json(document)
         else:
             for entry in document["exports"]:
                 _show(entry)
+                if draw is not None:
+                    drawing = entry["drawing"]
+                    say(f"  drawn       {f'{draw}/{drawing}' if drawing else 'nothing to draw'}")
 
 
 def _show(entry: Mapping[str, Any]) -> None:

@@ -19,8 +19,8 @@ FLOORS = {
     " placement policy sample_scene sample_spec sources storage summary_md tasks",
     2: "balance config conversations dialect identity manifest mask_check masklets opening pairing"
     " records sample_masks sample_notations splits tables",
-    3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
-    " sav_listing tracks",
+    3: "config_file evidence_image export frame_check frame_index gate hf_layout quality"
+    " sample_export sav_listing tracks",
     4: "likeness plan report stages survey track_check",
     5: "pipeline",
     6: "work",
