@@ -108,7 +108,7 @@ def list_files(root: str) -> list[str]:
 def list_sizes(root: str) -> dict[str, int]:
     """Give the size of each file below `root` in bytes, by its name relative to `root`.
 
-    One listing, no file is opened. What vanishes meanwhile is left out.
+    One listing, no file is opened; links are followed.
     """
     place = local_path(root)
     if place is None:
@@ -117,15 +117,19 @@ def list_sizes(root: str) -> dict[str, int]:
         found = filesystem.find(inner, detail=True)
         return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
     sizes: dict[str, int] = {}
-    folders = [str(place)]
+    folders, seen = [(str(place), "")], set[str]()
     while folders:
-        with os.scandir(folders.pop()) as entries:
+        folder, prefix = folders.pop()
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            continue
+        seen.add(real)
+        with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+                if entry.is_dir():
+                    folders.append((entry.path, f"{prefix}{entry.name}/"))
                 elif entry.is_file():
-                    name = Path(entry.path).relative_to(place).as_posix()
-                    sizes[name] = entry.stat().st_size
+                    sizes[prefix + entry.name] = entry.stat().st_size
     return sizes
 
 

@@ -63,11 +63,11 @@ def _stop(error: Sam2PrepError, as_json: bool) -> NoReturn:
     sys.exit(error.exit_code)
 
 
-def say(line: str, *, err: bool = False) -> None:
+def say(line: str, *, err: bool = False, limit: int | None = None) -> None:
     """Print one line; labels and file names in it cannot act on the terminal."""
     from engine.visible import visible
 
-    click.echo(visible(line), err=err)
+    click.echo(visible(line, limit), err=err)
 
 
 def show_json(document: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ from jobs.settings import resolve
 
 __all__ = ["main"]
 
+_CLASSES = 50
+
 _EPILOG = """\b
 Examples:
   sam2prep prepare export.zip --out dataset
@@ -88,8 +90,7 @@ def _show(summary: Mapping[str, Any], out: str) -> None:
     if summary["status"] != "FAILED":
         splits = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
         say(f"Samples     {summary['total_samples']} ({splits})")
-    counts = ", ".join(f"{label} {n}" for label, n in summary["class_counts"].items())
-    say(f"Classes     {counts or 'none'}")
+    say(f"Classes     {_classes(summary['class_counts']) or 'none'}")
     accounting = summary["accounting"]
     if accounting and accounting["frames_in"] != accounting["kept"]:
         say(
@@ -105,6 +106,16 @@ def _show(summary: Mapping[str, Any], out: str) -> None:
     else:
         say(f"Dataset     {out}/hf")
         say(f"Report      {out}/report/report.html")
+
+
+def _classes(class_counts: Mapping[str, int]) -> str:
+    """Name the classes with their counts, the largest only where there are many."""
+    from engine.visible import visible
+
+    shown = sorted(class_counts, key=lambda label: (-class_counts[label], label))[:_CLASSES]
+    text = ", ".join(f"{visible(label, 60)} {class_counts[label]}" for label in sorted(shown))
+    more = len(class_counts) - len(shown)
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def _advise(summary: Mapping[str, Any]) -> None:

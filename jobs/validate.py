@@ -67,7 +67,7 @@ def main(
             for finding in document["findings"]:
                 say(f"Finding     {finding['severity']} {finding['code']}: {finding['message']}")
                 for example in finding["examples"]:
-                    say(f"              {example}")
+                    say(f"              {example}", limit=500)
                 say(f"            -> {finding['recommendation']}")
             if report:
                 say(f"Report      {report}/report.html")

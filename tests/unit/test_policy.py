@@ -135,9 +135,7 @@ def test_an_error_made_a_warning_is_trained_on_and_listed(tmp_path):
 
 def test_an_ignored_finding_is_a_note_that_is_still_counted(tmp_path):
     truth = write_sample_export(tmp_path / "a.zip", area_off={2: 3}, bbox_off={4: 5}, **COCO)
-    out, summary = prepare(
-        tmp_path, [truth.path], ignore=("mask_area_mismatch", "bbox_mismatch")
-    )
+    out, summary = prepare(tmp_path, [truth.path], ignore=("mask_area_mismatch", "bbox_mismatch"))
     assert (summary["status"], summary["total_samples"]) == ("PASSED", 10)
     document = report_of(out)
     assert [f["severity"] for f in document["findings"]] == ["note", "note"]
