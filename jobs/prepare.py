@@ -118,11 +118,20 @@ def _classes(class_counts: Mapping[str, int]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
+def _can_be_set_aside(errors: list[str]) -> bool:
+    """Say whether each error finding is one of frames, of objects in them, or of whole videos."""
+    from engine.findings import CODES
+
+    units = {CODES[line.split()[1].rstrip(":")].unit for line in errors}
+    return units <= {"frame", "object", "video"}
+
+
 def _advise(summary: Mapping[str, Any]) -> None:
     """Print the commands that would help: the one that was given, and more."""
     again = f"sam2prep prepare {shlex.join(click.get_current_context().meta['arguments'])}"
     say("What would help:")
-    if not any("(100.0%)" in line for line in summary["findings"] if line.startswith("error")):
+    errors = [line for line in summary["findings"] if line.startswith("error ")]
+    if not any("(100.0%)" in line for line in errors) and _can_be_set_aside(errors):
         say(f"  {again} --validation standard   # set these frames aside")
     if any("image_missing" in line or "overlay_burned_in" in line for line in summary["findings"]):
         say(f"  {again} --frames DIR            # use clean frames of the original video")

@@ -1,4 +1,4 @@
-"""Every report that is produced is one by the published schema, and the schema is not just `true`."""
+"""Every report that is made is one by the published schema, and the schema is not just `true`."""
 
 import copy
 import json

@@ -148,6 +148,25 @@ def test_the_file_fits_the_dataset_row_by_row(tmp_path):
     assert "report/sampling_weights.json" in {file["path"] for file in manifest["files"]}
 
 
+def test_weights_follow_rows_that_move_or_drop_out_while_shards_are_written(tmp_path):
+    """Frames without objects come first in this video, and an image turns out to be bad."""
+    truth = write_sample_export(
+        tmp_path / "a.zip", frames=20, width=96, height=64, truth=False, flicker=range(5, 15),
+        hidden={0: (0, 1), 1: (0, 1)}, image_truncated=[4],
+    )  # fmt: skip
+    out = tmp_path / "out"
+    config = Config(ratios=(1.0, 0.0, 0.0), validation="standard")
+    assert engine.prepare([str(truth.path)], str(out), config, HERE)["total_samples"] == 19
+    from datasets import load_from_disk
+
+    train = load_from_disk(str(out / "hf"))["train"]
+    document = json.loads((out / "report/sampling_weights.json").read_text())
+    weights = np.repeat(document["values"], document["counts"])
+    assert np.allclose(weights, lvis(train["labels"][:]), atol=1e-4)
+    assert document["rows"] == len(train) == 19
+    assert set(weights.tolist()) == {1.0, max(weights)} != {1.0}
+
+
 def test_a_sampler_takes_the_weights():
     torch = pytest.importorskip("torch")
     document = weights_document(array([["a"], ["a"], ["a", "b"]]))

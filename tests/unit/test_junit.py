@@ -14,7 +14,7 @@ from engine.sample_export import write_sample_export
 HERE = Execution(runner="local")
 COCO = {"frames": 10, "width": 48, "height": 32, "dialect": "coco", "truth": False}
 
-# What the schema of the Jenkins xUnit plugin allows of what is used here; required attributes first.
+# What the Jenkins xUnit plugin allows of what is used here; required attributes first.
 ATTRIBUTES = {
     "testsuites": ((), ("name", "time", "tests", "failures", "disabled", "errors")),
     "testsuite": (("name",), ("tests", "failures", "errors", "time", "skipped", "timestamp")),

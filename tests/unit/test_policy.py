@@ -164,7 +164,7 @@ def test_an_imbalance_made_an_error_fails_the_run_also_under_standard(tmp_path):
         assert summary["status"] == "FAILED"
         assert not (out / "manifest.json").exists()
         assert not (out / "hf").exists()
-        with pytest.raises(engine.NotTrainableError, match="person/dog = 9.0:1"):
+        with pytest.raises(engine.NotTrainableError, match=r"person/dog = 9\.0:1"):
             engine.require_trainable(str(out))
 
 
