@@ -140,7 +140,9 @@ def weights_document(labels: pa.ListArray, split: str = "train") -> dict[str, An
     names = flat.dictionary.to_pylist()
     places = flat.indices.to_numpy(zero_copy_only=False)
     instances = np.bincount(places, minlength=len(names)) if names else np.zeros(0, np.int64)
-    pairs = np.unique(rows.astype(np.int64) * max(len(names), 1) + places)
+    # Sorted here: numpy 2.4's unique goes by hash, which takes 8 s for 2.5 million such numbers.
+    pairs = np.sort(rows.astype(np.int64) * max(len(names), 1) + places)
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
     frames = np.bincount(pairs % max(len(names), 1), minlength=len(names))
     held = {name: int(frames[k]) for k, name in enumerate(names)}
     factors = repeat_factors(held, len(labels))

@@ -149,13 +149,10 @@ def write_report(
     }
     if weights is not None:  # in one line: indented, every number would have its own
         files["sampling_weights.json"] = orjson.dumps(weights, option=orjson.OPT_APPEND_NEWLINE)
-    return [
-        _write_issues(join(folder, "issues.jsonl"), issues, _policy_of(document)),
-        *(
-            write_bytes(join(folder, name), data, name=f"report/{name}")
-            for name, data in files.items()
-        ),
+    written = [
+        write_bytes(join(folder, name), data, name=f"report/{name}") for name, data in files.items()
     ]
+    return [*written, _write_issues(join(folder, "issues.jsonl"), issues, _policy_of(document))]
 
 
 def _policy_of(document: Mapping[str, Any]) -> Policy:

@@ -279,6 +279,7 @@ def files_of(out):
 REPORT_ONLY = [
     "report/issues.jsonl",
     "report/report.html",
+    "report/summary.md",
     "report/validation.json",
     "summary.json",
 ]
