@@ -154,8 +154,8 @@ def _issues(document: Mapping[str, Any]) -> list[str]:
 def _provenance(document: Mapping[str, Any]) -> list[str]:
     exports = document["exports"]
     lines = ["", "## Provenance", "", "| export | video | frame records |", "|---|---|---|"]
-    lines += [  # without ".zip", so that a ZIP and its folder make the same card
-        f"| {markdown(e['source'].removesuffix('.zip'), 80)} | {markdown(e['video_id'], 80)} | {e['frame_records']:,} |"
+    lines += [
+        f"| {markdown(e['source'], 80)} | {markdown(e['video_id'], 80)} | {e['frame_records']:,} |"
         for e in exports[:_EXPORTS]
     ]
     return [
