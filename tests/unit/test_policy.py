@@ -4,8 +4,10 @@ import io
 import json
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco
 
 import engine
 from engine import Config, ConfigError, Execution
@@ -266,3 +268,53 @@ def test_how_dark_is_black(tmp_path):
         config, _ = config_from({"thresholds": {"black_level": level}})
         found = engine.validate([str(truth.path)], None, config, HERE)["findings"]
         assert [each["code"] for each in found] == codes
+
+
+def deep_grey(path):
+    """Give one frame of an export an image of 16 bits."""
+    stream = io.BytesIO()
+    Image.fromarray(np.full((32, 48), 30_000, np.uint16)).save(stream, "PNG")
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, stream.getvalue() if name.endswith("000012.png") else data)
+
+
+@pytest.mark.parametrize(
+    ("code", "keywords"),
+    [
+        ("image_size_mismatch", REAL | {"image_wrong_size": [2]}),
+        ("image_bit_depth", COCO),
+        ("mask_area_mismatch", REAL | {"area_off": {2: 3}}),
+        ("mask_empty", COCO | {"mask_empty": [2]}),
+    ],
+)
+def test_every_error_that_can_be_made_a_warning_leaves_rows_that_fit_together(
+    tmp_path, code, keywords
+):
+    truth = write_sample_export(tmp_path / "a.zip", **keywords)
+    if code == "image_bit_depth":
+        deep_grey(truth.path)
+    assert (
+        finding(engine.validate([str(truth.path)], None, None, HERE), code)["severity"] == "error"
+    )
+    out, summary = prepare(tmp_path, [truth.path], warn_on=(code,), ratios=(1.0, 0.0, 0.0))
+    assert summary["total_samples"] == keywords["frames"]
+    assert finding(report_of(out), code)["severity"] == "warning"
+    from datasets import load_from_disk
+
+    for row in load_from_disk(str(out / "hf"))["train"]:
+        assert row["image"].size == (row["width"], row["height"])
+        for mask, area in zip(row["masks"], row["areas"], strict=True):
+            pixels = coco.decode(mask)
+            assert pixels.shape == (row["height"], row["width"])
+            assert pixels.sum() == area > 0
+
+
+def test_the_errors_that_are_not_hard_are_those_tested_here():
+    soft = {code for code, known in CODES.items() if known.severity is Severity.ERROR}
+    assert soft - set(HARD_CODES) == {
+        "export_empty", "image_bit_depth", "image_size_mismatch", "mask_area_mismatch",
+        "mask_empty",
+    }  # fmt: skip
