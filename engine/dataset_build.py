@@ -6,9 +6,9 @@ accounting is checked before anything is published: frames in = kept + set aside
 repeated, and objects in = kept + hidden in kept frames + in frames set aside, left out, repeated.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine import text_report
+from engine.balance import weights_document
 from engine.config import SPLIT_NAMES, Config
-from engine.conversations import TextRules
 from engine.division import Division, divide
 from engine.errors import RunError
-from engine.findings import CODES, Severity
+from engine.findings import CODES
 from engine.formats import finish
 from engine.frame_index import FrameIndex
 from engine.hf_layout import finish_quarantine
-from engine.index_files import ExcludedTask, write_excluded
 from engine.intake import Intake
 from engine.manifest import encode
-from engine.plan import Shard, plan_shards, rows_of
+from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.samples import SplitParts
-from engine.shards import ShardResult, ShardTask, write_shard
-from engine.storage import BackgroundSync, FileDigest, absolute, join, write_bytes
-from engine.tasks import Task
+from engine.shard_writer import ShardWriter, parts_by_split, rows_of_splits
+from engine.shards import ShardResult
+from engine.storage import FileDigest, absolute, join, write_bytes
 from engine.text_rules import text_rules
 from engine.work import Work
 
@@ -55,6 +54,7 @@ class Built:
         leaks: found in the split: of the dataset, not of the sources.
         texts: what the texts are worth, as summary.json holds it.
         accounting: frames in, kept, set aside, left out, counted once; objects likewise.
+        weights: of the rows of the train split, in their order.
     """
 
     files: tuple[FileDigest, ...]
@@ -66,13 +66,17 @@ class Built:
     leaks: tuple[Issue, ...]
     texts: dict[str, Any]
     accounting: dict[str, int]
+    weights: dict[str, Any]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
         index = intake.index.where(self.kept)
         aside = intake.index.where(self.aside).table
         out = intake.index.where(~self.kept).table
-        not_published = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(out["id"]))
+        not_published = pc.or_(
+            pc.is_in(intake.issues["frame_id"], value_set=pc.unique(out["id"])),
+            _is_of_nothing_kept(intake.issues, index),
+        )
         issues = intake.issues.filter(pc.invert(not_published))
         extra = [
             Issue(
@@ -84,7 +88,16 @@ class Built:
         return judge(
             index.table, issues, config.imbalance_ratio, extra,
             exports=len(intake.exports), label_keys=len(config.label_map),
+            policy=Policy.of(config),
         )  # fmt: skip
+
+
+def _is_of_nothing_kept(issues: pa.Table, kept: FrameIndex) -> pa.ChunkedArray:
+    """Which issues concern a whole video that is set aside, or an export without frames."""
+    of_video = pc.and_(pc.is_valid(issues["video_id"]), pc.is_null(issues["frame_id"]))
+    there = pc.is_in(issues["video_id"], value_set=pc.unique(kept.table["video_id"]))
+    empty = pc.equal(issues["code"], "export_empty")
+    return pc.or_(empty, pc.and_(of_video, pc.invert(there)))
 
 
 def build(intake: Intake, staging: str, out: str, config: Config, work: Work) -> Built:
@@ -101,24 +114,24 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         UsageError: the frames cannot be split as asked.
         RunError: the run broke.
     """
-    index = intake.index
+    index, policy = intake.index, Policy.of(config)
     with work.timed("split"):
-        division = divide(index, ~_set_aside(intake), config)
+        division = divide(index, ~_set_aside(intake, policy), config)
     assignment = division.assignment.copy()
-    writer = _Writer(
+    writer = ShardWriter(
         index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
     )
     texts = text_rules(config, index.where(assignment >= 0).table)
     shards, results = writer.write(assignment, SPLIT_NAMES, stage="write", texts=texts)
-    rows = _rows_of_splits(shards, results, len(index))
+    rows = rows_of_splits(shards, results, len(index))
     assignment[rows < 0] = -1  # bad images were left out
     kept = assignment >= 0
     aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
     files = [file for result in results for file in (result.index, *result.digests)]
     for name in config.formats:
-        files += finish(name, staging, _by_split(name, shards, results), config)
-    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer)
+        files += finish(name, staging, parts_by_split(name, shards, results), config)
+    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer, policy)
     files += quarantine + writer.write_excluded()
     for name, document in division.fold_documents(assignment, rows).items():
         path = join(staging, "folds", name)
@@ -133,135 +146,35 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         leaks=tuple(division.issues(assignment)),
         texts=text_report.document(text_report.merge(r.texts for r in results)),
         accounting=_account(intake, division, kept, aside, results),
+        weights=_weights(index, assignment, rows),
     )
 
 
-def _set_aside(intake: Intake) -> NDArray[np.bool_]:
-    """Frames with an error finding: their own, or one that only showed beside other frames."""
-    errors = [code for code, known in CODES.items() if known.severity is Severity.ERROR]
-    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(errors)))
-    found = pc.is_in(intake.index.table["id"], value_set=pc.unique(bad["frame_id"].drop_null()))
+def _weights(
+    index: FrameIndex, assignment: NDArray[np.int8], rows: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Weigh the rows of the train split, as they stand in its files."""
+    places = np.flatnonzero(assignment == 0)
+    in_order = places[np.argsort(rows[places], kind="stable")]
+    labels = index.table["labels"].combine_chunks().take(pa.array(in_order))
+    return weights_document(labels, SPLIT_NAMES[0])
+
+
+def _set_aside(intake: Intake, policy: Policy) -> NDArray[np.bool_]:
+    """Frames with an error finding: their own, their video's, or one seen beside other frames."""
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    of_videos = [code for code, known in CODES.items() if known.unit == "video"]
+    whole = bad.filter(pc.is_in(bad["code"], value_set=pa.array(of_videos)))
+    index = intake.index.table
+    found = pc.or_(
+        pc.is_in(index["id"], value_set=pc.unique(bad["frame_id"].drop_null())),
+        pc.is_in(index["video_id"], value_set=pc.unique(whole["video_id"].drop_null())),
+    )
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Writer:
-    """Turns an assignment into files, in tasks."""
-
-    index: FrameIndex
-    division: Division
-    staging: str
-    out: str
-    config: Config
-    work: Work
-
-    def write(
-        self,
-        assignment: NDArray[np.int8],
-        splits: Sequence[str],
-        *,
-        stage: str,
-        texts: TextRules | None = None,
-        reasons: dict[str, tuple[str, ...]] | None = None,
-    ) -> tuple[list[Shard], list[ShardResult]]:
-        """Plan and write the shards of some splits; `reasons` are those of a quarantine, by id."""
-        config = self.config
-        shards = plan_shards(
-            self.index, assignment, splits,
-            rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
-        )  # fmt: skip
-        tasks = []
-        for shard in shards:
-            why = None
-            if reasons is not None:
-                ids = self.index.table["id"].take(pa.array(shard.places)).to_pylist()
-                why = tuple(reasons[frame_id] for frame_id in ids)
-            payload = ShardTask(
-                staging=self.staging, out=self.out, split=shard.split, number=shard.number,
-                rows=rows_of(self.index, shard.places), config=_of_shards(config),
-                texts=texts or TextRules(), reasons=why,
-                folds=self._folds(shard) if reasons is None else None,
-            )  # fmt: skip
-            tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
-        return shards, self._run(write_shard, tasks, stage, lambda result: result.files)
-
-    def write_excluded(self) -> list[FileDigest]:
-        """Write the rows that the split leaves out to the index, by reason."""
-        tasks = []
-        for reason, mask in self.division.exclusions().items():
-            for shard in plan_shards(
-                self.index, np.where(mask, 0, -1).astype(np.int8), [reason],
-                rows_per_shard=self.config.rows_per_shard, shard_bytes=self.config.shard_bytes,
-            ):  # fmt: skip
-                payload = ExcludedTask(
-                    staging=self.staging, reason=reason, number=shard.number,
-                    rows=rows_of(self.index, shard.places),
-                )  # fmt: skip
-                tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
-        if not tasks:
-            return []
-        files: list[FileDigest] = self._run(write_excluded, tasks, "excluded", lambda file: [file])
-        return files
-
-    def _folds(self, shard: Shard) -> NDArray[np.int8] | None:
-        return None if self.division.fold_count is None else self.division.folds[shard.places]
-
-    def _run(
-        self,
-        function: Callable[[Any], Any],
-        tasks: Sequence[Task],
-        stage: str,
-        files_of: Callable[[Any], Sequence[FileDigest]],
-    ) -> list[Any]:
-        """Run tasks, and bring what each has written to the disk while others run."""
-        with BackgroundSync() as syncing:
-
-            def sync(result: Any) -> None:
-                if getattr(result, "digests", ()):  # beside them are thousands of images
-                    syncing.add_all_below(self.staging)
-                    return
-                for file in files_of(result):
-                    syncing.add(join(self.staging, file.path))
-
-            return self.work.run(function, tasks, stage=stage, each=sync)
-
-
-def _of_shards(config: Config) -> Config:
-    """The configuration as shards need it: a split file may name every frame."""
-    return replace(config, split_file=None)
-
-
-def _rows_of_splits(
-    shards: Sequence[Shard], results: Sequence[ShardResult], frames: int
-) -> NDArray[np.int64]:
-    """The row of each frame in its split: int64 (frames,); -1 for those in none."""
-    rows = np.full(frames, -1, np.int64)
-    written: Counter[str] = Counter()
-    for shard, result in zip(shards, results, strict=True):
-        places = np.delete(shard.places, list(result.left_out))
-        rows[places] = written[shard.split] + np.arange(len(places))
-        written[shard.split] += len(places)
-    return rows
-
-
-def _by_split(
-    name: str, shards: Sequence[Shard], results: Sequence[ShardResult]
-) -> list[SplitParts]:
-    """Put one format's shares together, split by split."""
-    return [
-        SplitParts(
-            split=split,
-            rows=sum(r.rows for s, r in zip(shards, results, strict=True) if s.split == split),
-            parts=tuple(
-                r.parts[name] for s, r in zip(shards, results, strict=True) if s.split == split
-            ),
-        )
-        for split in SPLIT_NAMES
-    ]
-
-
 def _quarantine(
-    intake: Intake, aside: NDArray[np.bool_], writer: _Writer
+    intake: Intake, aside: NDArray[np.bool_], writer: ShardWriter, policy: Policy
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
@@ -269,13 +182,9 @@ def _quarantine(
     """
     if not aside.any():
         return [], []
-    reasons: defaultdict[str, list[str]] = defaultdict(list)
-    for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
-        if CODES[row["code"]].severity is Severity.ERROR:
-            reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
     _, results = writer.write(
         np.where(aside, 0, -1).astype(np.int8), ["quarantine"], stage="quarantine",
-        reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
+        reasons=_reasons(intake, aside, policy),
     )  # fmt: skip
     parts = SplitParts(
         split="quarantine",
@@ -285,6 +194,23 @@ def _quarantine(
     files = [file for result in results for file in result.files]
     files += finish_quarantine(writer.staging, parts)
     return files, [issue for result in results for issue in result.issues]
+
+
+def _reasons(
+    intake: Intake, aside: NDArray[np.bool_], policy: Policy
+) -> dict[str, tuple[str, ...]]:
+    """Say of each frame that is set aside why it is."""
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    of_video: defaultdict[str, list[str]] = defaultdict(list)
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    for row in bad.to_pylist():
+        why = f"{row['code']}: {row['message']}"
+        if row["frame_id"] is not None:
+            reasons[row["frame_id"]].append(why)
+        elif CODES[row["code"]].unit == "video":
+            of_video[row["video_id"]].append(why)
+    frames = intake.index.where(aside).table.select(["id", "video_id"]).to_pylist()
+    return {row["id"]: (*reasons[row["id"]], *of_video[row["video_id"]]) for row in frames}
 
 
 def _account(

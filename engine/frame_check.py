@@ -15,12 +15,14 @@ import orjson
 
 from engine import black, images
 from engine.dialect import PALETTE
-from engine.findings import CODES, Severity
+from engine.findings import Severity
 from engine.frame_json import Masklets, RawFrame, peek, read_frame
 from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, read_head, read_member
+from engine.policy import Policy
 from engine.records import Issue
+from engine.thresholds import Thresholds
 
 __all__ = ["FrameCheck", "image_member", "image_problem"]
 
@@ -31,6 +33,8 @@ _FORMAT_OF = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".gif": "gif",
     ".tif": "tiff", ".tiff": "tiff",
 }  # fmt: skip
+
+_POLICY = Policy()
 
 _Problem = tuple[str, str]
 
@@ -80,6 +84,8 @@ class FrameCheck:
         video_size: (height, width) as declared; None where it is not.
         masklets: of an SA-V file; None for any other.
         label_map: the user's names for labels; None: they stay as they are.
+        policy: what is an error.
+        black_level: of 255, what counts as black.
     """
 
     def __init__(
@@ -91,7 +97,11 @@ class FrameCheck:
         video_size: tuple[int, int] | None,
         masklets: Masklets | None = None,
         label_map: LabelMap | None = None,
+        policy: Policy = _POLICY,
+        black_level: int = Thresholds.black_level,
     ) -> None:
+        self._policy = policy
+        self._black_level = black_level
         self._record = record
         self._label_map = label_map or LabelMap()
         self.keys_used: set[str] = set()
@@ -175,7 +185,7 @@ class FrameCheck:
             else:
                 self._find("image_missing", f"no image for frame_index {self._index}")
             return
-        seen = _look(self._record, check_images)
+        seen = _look(self._record, check_images, self._black_level)
         if isinstance(seen, tuple):
             self._find(*seen)
             return
@@ -238,7 +248,9 @@ class FrameCheck:
             "objects_hidden": len(hidden),
             "hidden_object_ids": [item.object_id for item in hidden],
             "hidden_labels": [item.label for item in hidden],
-            "errors": sum(CODES[i.code].severity is Severity.ERROR for i in self.issues),
+            "errors": sum(
+                self._policy.severity(issue.code) is Severity.ERROR for issue in self.issues
+            ),
         }
         row["annotation_digest"] = self._digest(row)
         return row | {name: value for name, value in self._record.items() if name in _LOCATOR}
@@ -265,7 +277,7 @@ class _Seen:
     black: bool
 
 
-def _look(record: Mapping[str, Any], check_images: str) -> _Seen | _Problem:
+def _look(record: Mapping[str, Any], check_images: str, black_level: int) -> _Seen | _Problem:
     """Read as much of an image as is asked for, and say its size or what is wrong with it."""
     source, member = record["image_source"], image_member(record)
     if not member.size:
@@ -289,7 +301,7 @@ def _look(record: Mapping[str, Any], check_images: str) -> _Seen | _Problem:
         return "image_truncated", f"the file ends within its header, after {member.size} bytes"
     if isinstance(info, str):
         return "image_unreadable", info
-    return _Seen(info=info, black=_wants_all(info, member) and _is_black(data, info))
+    return _Seen(info=info, black=_wants_all(info, member) and _is_black(data, info, black_level))
 
 
 def _wants_all(info: images.ImageInfo, member: Member) -> bool:
@@ -299,11 +311,11 @@ def _wants_all(info: images.ImageInfo, member: Member) -> bool:
     return black.may_be_black(member.size, info.width, info.height)
 
 
-def _is_black(data: bytes, info: images.ImageInfo) -> bool:
+def _is_black(data: bytes, info: images.ImageInfo, level: int) -> bool:
     # A JPEG's blocks are enough: decoding only their means is several times faster.
     side = max(info.width, info.height) // 8 if info.format == "jpeg" else None
     pixels = images.decode_rgb(data, max_side=side or None)
-    return pixels is not None and black.is_black(pixels, PALETTE)
+    return pixels is not None and black.is_black(pixels, PALETTE, level)
 
 
 def _remarks(info: images.ImageInfo, name: str) -> Iterator[_Problem]:

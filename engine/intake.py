@@ -13,9 +13,11 @@ import pyarrow as pa
 from engine import identity
 from engine.config import Config
 from engine.errors import UsageError
+from engine.findings import Severity
 from engine.frame_index import FrameIndex, gather, merge_repeated
 from engine.likeness import image_hashes
 from engine.mask_check import MaskReading
+from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
@@ -52,7 +54,7 @@ class Intake:
         """Sum everything up to findings and a status."""
         return judge(
             self.index.table, self.issues, config.imbalance_ratio,
-            exports=len(self.exports), label_keys=len(config.label_map),
+            exports=len(self.exports), label_keys=len(config.label_map), policy=Policy.of(config),
         )  # fmt: skip
 
     def with_issues(self, found: Sequence[Issue]) -> "Intake":
@@ -92,7 +94,7 @@ def take_in(
     """
     exports = _open(sources, staging, config, work)
     tasks = [
-        _scan_task(export, place, number, staging, check_images=check_images, config=config)
+        _scan_task(export, place, number, staging, config, check_images=check_images)
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
@@ -101,7 +103,10 @@ def take_in(
         everything = gather([result.rows_path for result in results])
         index, repeated = merge_repeated(everything)
     tracks = work.run(
-        check_video, _track_tasks(exports, tasks, staging), stage="track", while_starting=True
+        check_video,
+        _track_tasks(exports, tasks, staging, config),
+        stage="track",
+        while_starting=True,
     )
     tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
@@ -189,7 +194,7 @@ def _unused_keys(config: Config, results: Sequence[ScanResult]) -> list[Issue]:
 
 
 def _track_tasks(
-    exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str
+    exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str, config: Config
 ) -> list[Task]:
     """One task a video, for a track goes on over the borders of ranges and of exports."""
     files: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -208,6 +213,7 @@ def _track_tasks(
                     (v.target_fps_declared for v in videos[video_id] if v.target_fps_declared), None
                 ),
                 issues_path=join(staging, "issues", f"track-{number:06d}.parquet"),
+                thresholds=config.thresholds,
             ),
         )
         for number, (video_id, of_video) in enumerate(sorted(files.items()))
@@ -219,15 +225,19 @@ def _scan_task(
     place: int,
     number: int,
     staging: str,
+    config: Config,
     *,
     check_images: str,
-    config: Config,
 ) -> Task:
     key = f"scan-{place:05d}-{number:06d}"
+    policy = Policy.of(config)
     reading = MaskReading(
         grid=export.grid, order=export.order, known_exporter=export.exporter_signature,
         max_grid_pixels=config.caps.max_grid_pixels,
         masklets=export.masklets is not None,
+        box_px=config.thresholds.bbox_px,
+        wrong_area_is_kept=policy.severity("mask_area_mismatch") is not Severity.ERROR,
+        empty_is_hidden=policy.severity("mask_empty") is not Severity.ERROR,
     )  # fmt: skip
     return Task(
         key=key,
@@ -238,5 +248,6 @@ def _scan_task(
             rows_path=join(staging, "rows", f"{key}.parquet"),
             issues_path=join(staging, "issues", f"{key}.parquet"), masklets=export.masklets,
             label_map=config.names,
+            policy=policy, black_level=config.thresholds.black_level,
         ),
     )  # fmt: skip

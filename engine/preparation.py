@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engine.card import card_text
 from engine.config import Config, Execution
 from engine.dataset_build import Built, build
-from engine.errors import OutputError, RunError
+from engine.errors import ExportError, OutputError, RunError
+from engine.hf_columns import columns_with
 from engine.intake import Intake, find_sources, take_in
 from engine.manifest import (
     STAGING,
@@ -28,6 +30,7 @@ from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.root_card import CARD_NAME, root_card
 from engine.storage import (
+    FileDigest,
     join,
     make_dirs,
     remove,
@@ -132,16 +135,27 @@ class _Run:
         if built.issues:  # found while the images were read: the sources' verdict is made again
             intake = intake.with_issues(built.issues)
             verdict = intake.judge(config)
-        if built.samples == 0 or (verdict.status == "FAILED" and config.validation == "strict"):
+        if verdict.status == "FAILED" and (built.samples == 0 or config.validation == "strict"):
             return self.publish_failure(intake, verdict)
-        return self.publish(intake, verdict, built)
+        if built.samples == 0:  # only where nothing was there and a policy says that is no error
+            raise ExportError("SRC", "no frame is left to make a dataset of")
+        intake = intake.with_issues(built.leaks)  # of the dataset, not of the sources
+        published = built.judge(intake, config)
+        if published.status == "FAILED":  # by what no frame can be set aside for
+            return self.publish_failure(intake, published, sources=verdict)
+        return self.publish(intake, verdict, built, published)
 
     def publish_failure(
-        self, intake: Intake, verdict: Verdict, *, images_checked: str | None = None
+        self,
+        intake: Intake,
+        verdict: Verdict,
+        *,
+        images_checked: str | None = None,
+        sources: Verdict | None = None,
     ) -> dict[str, Any]:
         """Leave the report of a failed run, and no dataset."""
         document = validation_document(
-            intake.exports, verdict, self.config, images_checked=images_checked
+            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources
         )
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
@@ -149,21 +163,19 @@ class _Run:
         publish(self.out, ("report", "summary.json"))
         return summary
 
-    def publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
+    def publish(
+        self, intake: Intake, sources: Verdict, built: Built, published: Verdict
+    ) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
-        intake = intake.with_issues(built.leaks)
-        published = built.judge(intake, self.config)
         document = validation_document(intake.exports, published, self.config, sources=sources)
         with self.work.timed("commit"):
-            files = [*built.files]
+            files = [*built.files, *self.write_cards(document, built)]
             files += write_report(
-                join(self.staging, "report"), document, built.split, intake.issues
-            )
+                join(self.staging, "report"), document, built.split, intake.issues,
+                weights=built.weights,
+            )  # fmt: skip
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
-            card = root_card(self.config.formats, built.split["sizes"])
-            if card is not None:
-                files.append(write_bytes(join(self.staging, CARD_NAME), card, name=CARD_NAME))
         summary = self.summary(intake, document, built)
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
@@ -176,6 +188,25 @@ class _Run:
         write_bytes(join(self.staging, "manifest.json"), encode(manifest))
         publish(self.out)
         return summary
+
+    def write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
+        """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
+        sizes = built.split["sizes"]
+        cards = {CARD_NAME: root_card(self.config.formats, sizes)}
+        if "hf" in self.config.formats:
+            stored = {name: 0 for name, rows in sizes.items() if rows}
+            for file in built.files:
+                folder, _, rest = file.path.partition("/")
+                name = rest.partition("/")[0]
+                if folder == "hf" and name in stored and rest.endswith(".arrow"):
+                    stored[name] += file.size_bytes
+            columns = columns_with(self.config.hf_image_column)
+            cards["hf/README.md"] = card_text(document, built.split, columns, stored).encode()
+        return [
+            write_bytes(join(self.staging, name), text, name=name)
+            for name, text in cards.items()
+            if text is not None
+        ]
 
     def summary(
         self, intake: Intake, document: Mapping[str, Any], built: Built | None

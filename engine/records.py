@@ -108,6 +108,7 @@ class OpenedExport:
         images: number of its images, paired or not.
         image_bytes: their size as stored.
         masklets: of an SA-V file; None for any other.
+        evidence_image: both readings of a frame's masks as a picture file, where it was asked for.
     """
 
     source: str
@@ -124,6 +125,7 @@ class OpenedExport:
     images: int
     image_bytes: int
     masklets: Masklets | None = None
+    evidence_image: bytes | None = None
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ page itself forbids every request and script. Its size is bounded, whatever the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import orjson
 import pyarrow as pa
 
 from engine.config import SPLIT_NAMES, Config
-from engine.findings import CODES
 from engine.manifest import encode
+from engine.policy import Policy
 from engine.quality import Verdict
 from engine.records import OpenedExport
 from engine.report_charts import (
@@ -29,8 +30,20 @@ from engine.report_charts import (
     split_rows,
 )
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
+from engine.summary_md import summary_markdown
 
-__all__ = ["export_entry", "finding_lines", "render_page", "validation_document", "write_report"]
+__all__ = [
+    "SCHEMA_ID",
+    "export_entry",
+    "finding_lines",
+    "render_page",
+    "validation_document",
+    "write_report",
+]
+
+SCHEMA_ID = "urn:sam2prep:validation:1"
+"""Names `engine/validation.schema.json`, which comes with the package; the number rises when a
+reader of the old one would fail."""
 
 
 def validation_document(
@@ -53,6 +66,7 @@ def validation_document(
     """
     whole = sources or verdict
     return {
+        "$schema": SCHEMA_ID,
         "status": verdict.status,
         "frames": verdict.frames,
         "objects": verdict.objects,
@@ -70,6 +84,10 @@ def validation_document(
             "validation": config.validation,
             "imbalance_ratio": config.imbalance_ratio,
             "check_images": images_checked or config.check_images,
+            "fail_on": sorted(config.fail_on),
+            "warn_on": sorted(config.warn_on),
+            "ignore": sorted(config.ignore),
+            "thresholds": asdict(config.thresholds),
         },
         "exports": [export_entry(export) for export in exports],
     }
@@ -108,33 +126,45 @@ def write_report(
     document: Mapping[str, Any],
     split: Mapping[str, Any] | None,
     issues: pa.Table,
+    *,
+    weights: Mapping[str, Any] | None = None,
 ) -> list[FileDigest]:
-    """Write the three files of a report.
+    """Write the files of a report.
 
     Args:
         folder: where they go.
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
         issues: every single one, of `ISSUE_SCHEMA`.
+        weights: of the rows to train on, as `balance.weights_document` makes them; None: none.
 
     Returns:
         Their digests, named as in OUT.
     """
     page = render_page(document, split).encode()
-    return [
-        write_bytes(
-            join(folder, "validation.json"), encode(document), name="report/validation.json"
-        ),
-        _write_issues(join(folder, "issues.jsonl"), issues),
-        write_bytes(join(folder, "report.html"), page, name="report/report.html"),
+    files = {
+        "validation.json": encode(document),
+        "summary.md": summary_markdown(document, split).encode(),
+        "report.html": page,
+    }
+    if weights is not None:  # in one line: indented, every number would have its own
+        files["sampling_weights.json"] = orjson.dumps(weights, option=orjson.OPT_APPEND_NEWLINE)
+    written = [
+        write_bytes(join(folder, name), data, name=f"report/{name}") for name, data in files.items()
     ]
+    return [*written, _write_issues(join(folder, "issues.jsonl"), issues, _policy_of(document))]
 
 
-def _write_issues(path: str, issues: pa.Table) -> FileDigest:
+def _policy_of(document: Mapping[str, Any]) -> Policy:
+    policy = document["policy"]
+    return Policy(**{name: tuple(policy[name]) for name in ("fail_on", "warn_on", "ignore")})
+
+
+def _write_issues(path: str, issues: pa.Table, policy: Policy) -> FileDigest:
     with AtomicFile(path, name="report/issues.jsonl") as sink:
         for batch in issues.to_batches(max_chunksize=10_000):
             lines = (
-                orjson.dumps({"severity": str(CODES[row["code"]].severity), **row}) + b"\n"
+                orjson.dumps({"severity": str(policy.severity(row["code"])), **row}) + b"\n"
                 for row in batch.to_pylist()
             )
             sink.write(b"".join(lines))

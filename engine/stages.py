@@ -14,8 +14,10 @@ from engine.frame_check import FrameCheck
 from engine.frame_json import Masklets
 from engine.label_map import LabelMap
 from engine.mask_check import MaskReading, check_masks
+from engine.policy import Policy
 from engine.records import FRAME_SCHEMA, RangeFile, issue_table
 from engine.tables import read_table, write_table
+from engine.thresholds import Thresholds
 
 __all__ = ["ScanResult", "ScanTask", "scan_range"]
 
@@ -35,6 +37,8 @@ class ScanTask:
         issues_path: where the issue file goes.
         masklets: of an SA-V file; None for any other.
         label_map: the user's names for labels.
+        policy: what is an error.
+        black_level: of 255, what counts as black.
     """
 
     range: RangeFile
@@ -47,6 +51,8 @@ class ScanTask:
     issues_path: str
     masklets: Masklets | None = None
     label_map: LabelMap = field(default_factory=LabelMap)
+    policy: Policy = field(default_factory=Policy)
+    black_level: int = Thresholds.black_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +77,8 @@ def scan_range(task: ScanTask) -> ScanResult:
     frames = [
         FrameCheck(
             record, source=task.source, video_id=task.video_id, video_size=task.video_size,
-            masklets=task.masklets, label_map=task.label_map,
+            masklets=task.masklets, label_map=task.label_map, policy=task.policy,
+            black_level=task.black_level,
         )
         for record in read_table(task.range.path).to_pylist()
     ]  # fmt: skip

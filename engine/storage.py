@@ -33,6 +33,7 @@ __all__ = [
     "join",
     "link_file",
     "list_files",
+    "list_sizes",
     "make_dirs",
     "read_bytes",
     "remove",
@@ -110,6 +111,34 @@ def list_files(root: str) -> list[str]:
     filesystem, inner = url_filesystem(root)
     prefix = inner.rstrip("/") + "/"
     return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+
+
+def list_sizes(root: str) -> dict[str, int]:
+    """Give the size of each file below `root` in bytes, by its name relative to `root`.
+
+    One listing, no file is opened; links are followed.
+    """
+    place = local_path(root)
+    if place is None:
+        filesystem, inner = url_filesystem(root)
+        prefix = inner.rstrip("/") + "/"
+        found = filesystem.find(inner, detail=True)
+        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+    sizes: dict[str, int] = {}
+    folders, seen = [(str(place), "")], set[str]()
+    while folders:
+        folder, prefix = folders.pop()
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            continue
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file():
+                    sizes[prefix + entry.name] = entry.stat().st_size
+    return sizes
 
 
 def read_bytes(path: str) -> bytes:

@@ -17,6 +17,7 @@ from engine import dialect, identity, images, masks, rle_text
 from engine.caps import Caps
 from engine.config import Config, Execution
 from engine.errors import ExportError
+from engine.evidence_image import draw_as_asked
 from engine.export import (
     CutExport,
     cut_export,
@@ -33,6 +34,7 @@ from engine.records import Issue, OpenedExport, Video
 from engine.sav_listing import list_exports
 from engine.sav_names import sav_video
 from engine.storage import exists, file_name, join
+from engine.thresholds import Thresholds
 
 __all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
 
@@ -57,6 +59,8 @@ class OpenTask:
         caps: limits beyond which the export is refused.
         video_ids: all names given by hand, for a source that holds several exports.
         label: of objects that have none in the export (SA-V).
+        painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
+        draw: the evidence as a picture: none, a small JPEG, or a PNG with the figures.
     """
 
     source: str
@@ -69,6 +73,8 @@ class OpenTask:
     caps: Caps = field(default_factory=Caps)
     video_ids: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+    painted_share: float = Thresholds.painted_share
+    draw: Literal["none", "small", "full"] = "none"
 
     @classmethod
     def of(
@@ -79,6 +85,7 @@ class OpenTask:
         sources: int,
         *,
         frames_per_range: int = Execution.frames_per_range,
+        draw: Literal["none", "small", "full"] = "none",
     ) -> "OpenTask":
         """Make the task for one source of a run of `sources` exports."""
         names = config.video_ids
@@ -93,6 +100,8 @@ class OpenTask:
             caps=config.caps,
             video_ids=names,
             label=config.label,
+            painted_share=config.thresholds.painted_share,
+            draw=draw,
         )
 
     def of_one(self, members: Members, number: int, several: int) -> "OpenTask":
@@ -152,7 +161,8 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     frames = _sample(cut)
     pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
     found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
-    found = replace(found, masklets=cut.masklets)
+    painted = found.evidence is not None and dialect.painted(found.evidence, task.painted_share)
+    found = replace(found, masklets=cut.masklets, painted=painted)
     video_id = task.video_id or identity.video_id(
         filename=video.filename or _stem(task.source),
         width=video.width,
@@ -176,6 +186,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         image_bytes=cut.image_bytes,
         images=cut.images,
         masklets=cut.masklets,
+        evidence_image=found.drawing(task.draw),
     )
 
 
@@ -186,9 +197,17 @@ class _Found:
     grid: dialect.Grid | None
     decision: dialect.OrderDecision
     evidence: dialect.Evidence | None
-    painted: bool
     notations: tuple[str, ...]
+    samples: tuple[dialect.SampleFrame, ...] = ()
+    samples_grid: tuple[int, int] | None = None
+    painted: bool = False
     masklets: Masklets | None = None
+
+    def drawing(self, kind: Literal["none", "small", "full"]) -> bytes | None:
+        """Draw both readings of a frame; None if that is not asked for or cannot be."""
+        if kind == "none" or self.samples_grid is None:
+            return None
+        return draw_as_asked(kind, self.samples, self.samples_grid, self.decision, self.evidence)
 
     def to_json(self) -> dict[str, Any]:
         sav = {"masklets": asdict(self.masklets)} if self.masklets else {}
@@ -229,7 +248,8 @@ def _find_dialect(
     ]
     grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
     size = grid.size if grid else image_size or video_size
-    evidence = dialect.measure(_samples(frames, pixels, size), size) if size else None
+    samples = _samples(frames, pixels, size) if size else []
+    evidence = dialect.measure(samples, size) if size else None
     decision = dialect.decide_order(
         user=None if mask_order == "auto" else mask_order,
         declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
@@ -240,7 +260,8 @@ def _find_dialect(
         grid=grid,
         decision=decision,
         evidence=evidence,
-        painted=evidence is not None and dialect.painted(evidence),
+        samples=tuple(samples),
+        samples_grid=size,
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
 

@@ -8,8 +8,9 @@ from engine.config import Config, Execution
 from engine.errors import OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
+from engine.records import OpenedExport
 from engine.report import export_entry, validation_document, write_report
-from engine.storage import join, remove, temporary_folder
+from engine.storage import join, remove, temporary_folder, write_bytes
 from engine.survey import OpenTask, open_source
 from engine.tasks import LocalRunner, Task
 from engine.work import Progress, start_work
@@ -68,12 +69,16 @@ def validate(
         return document
 
 
-def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, Any]:
+def inspect(
+    sources: Sequence[str], config: Config | None = None, draw: str | None = None
+) -> dict[str, Any]:
     """Say what exports hold: video, frames, dialect, grid, order, and by which evidence.
 
     Args:
         sources: ZIPs, folders, globs or URLs of exports.
         config: `mask_order`, `frames`, `label` and `video_ids` matter; None: the defaults.
+        draw: folder for a PNG of each export, a frame's masks read by row and by column; its
+            entry has the file's name as `drawing`, or None where there was nothing to draw.
 
     Returns:
         {"exports": [...]}, one entry an export, in the order named.
@@ -88,16 +93,40 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
         tasks = [
             Task(
                 key=f"open-{place:05d}",
-                payload=OpenTask.of(source, join(staging, f"{place:05d}"), config, len(exports)),
+                payload=OpenTask.of(
+                    source,
+                    join(staging, f"{place:05d}"),
+                    config,
+                    len(exports),
+                    draw="none" if draw is None else "full",
+                ),
             )
             for place, source in enumerate(exports)
         ]
-        opened = LocalRunner().run(open_source, tasks, stage="open")
-        return {
-            "exports": [
-                export_entry(export)
-                | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
-                for found in opened.values()
-                for export in found
-            ]
-        }
+        results = LocalRunner().run(open_source, tasks, stage="open")
+    opened = [export for found in results.values() for export in found]
+    entries = [
+        export_entry(export)
+        | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
+        for export in opened
+    ]
+    if draw is not None:
+        for entry, name in zip(entries, _write_drawings(draw, opened), strict=True):
+            entry["drawing"] = name
+    return {"exports": entries}
+
+
+def _write_drawings(folder: str, opened: Sequence[OpenedExport]) -> list[str | None]:
+    """Write the pictures, one a video; of several exports of one video the later get a number."""
+    names: list[str | None] = []
+    for export in opened:
+        if export.evidence_image is None:
+            names.append(None)
+            continue
+        name, number = f"{export.video_id}.png", 1
+        while name in names:
+            number += 1
+            name = f"{export.video_id}-{number}.png"
+        write_bytes(join(folder, name), export.evidence_image)
+        names.append(name)
+    return names

@@ -12,27 +12,28 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "ascii_json black byte_ranges caps contours disk_sync english errors exchange"
-    " findings frame_times images json_structure label_text report_charts rle_text"
-    " root_card sample_files sav_names swaps track_motion turn_plan version wording",
-    1: "apportion box_text centroids choices class_words frame_json json_ranges label_map"
-    " masks members sample_scene sample_spec sources split_file split_input storage tasks"
-    " templates",
-    2: "config dialect existence group_objective identity manifest mask_check masklets"
-    " opening pairing phrases placement records sample_masks sample_notations segments"
-    " tables",
-    3: "certificate config_file conversations export frame_check frame_index gate"
-    " group_program group_search publication quality sample_export samples sav_listing"
-    " text_report tracks",
+    0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
+    " images json_structure label_text report_charts rle_text root_card sample_files"
+    " sav_names swaps thresholds track_motion turn_plan version visible wording",
+    1: "apportion black box_text card centroids choices class_words frame_json frame_times"
+    " json_ranges junit label_map masks members policy sample_scene sample_spec sources"
+    " split_file split_input storage summary_md tasks templates",
+    2: "balance config dialect existence group_objective identity manifest mask_check"
+    " masklets opening pairing phrases placement records sample_masks sample_notations"
+    " segments tables",
+    3: "certificate config_file conversations evidence_image export frame_check frame_index"
+    " gate group_program group_search publication quality sample_export samples"
+    " sav_listing text_report tracks",
     4: "group_placement hf_columns image_files likeness line_files plan prepared_rows report"
     " row_checks stages survey text_rules track_check",
     5: "coco_json hf_layout index_files llava_jsonl parquet_layout pipeline revos_json"
     " splits swift_jsonl",
     6: "division formats work",
     7: "intake shards verification",
-    8: "dataset_build validation",
-    9: "preparation",
-    10: "__init__",
+    8: "shard_writer validation",
+    9: "dataset_build",
+    10: "preparation",
+    11: "__init__",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 
@@ -45,7 +46,7 @@ MAY_IMPORT = {
     "cluster": set[str](),
 }
 
-HEAVY = {"PIL", "datasets", "pandas", "ray", "scipy", "sklearn"}
+HEAVY = {"PIL", "datasets", "huggingface_hub", "pandas", "ray", "scipy", "sklearn"}
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "managers", "util", "utils"}
 MODULE_LINES = 400
 FUNCTION_LINES = 60

@@ -281,6 +281,7 @@ def files_of(out):
 REPORT_ONLY = [
     "report/issues.jsonl",
     "report/report.html",
+    "report/summary.md",
     "report/validation.json",
     "summary.json",
 ]
@@ -378,7 +379,7 @@ def test_a_frame_lost_on_the_way_is_no_dataset(folder, monkeypatch):
     def forget(task):
         return dataclasses.replace(write_shard(task), rows=1)
 
-    monkeypatch.setattr("engine.dataset_build.write_shard", forget)
+    monkeypatch.setattr("engine.shard_writer.write_shard", forget)
     with pytest.raises(RunError, match="frames were lost"):
         prepare([truth.path], folder / "lost")
     assert not (folder / "lost").exists()
@@ -391,7 +392,7 @@ def test_an_object_lost_on_the_way_is_no_dataset(folder, monkeypatch):
         result = write_shard(task)
         return dataclasses.replace(result, objects=result.objects - 1)
 
-    monkeypatch.setattr("engine.dataset_build.write_shard", forget)
+    monkeypatch.setattr("engine.shard_writer.write_shard", forget)
     with pytest.raises(RunError, match="objects were lost"):
         prepare([truth.path], folder / "lost-object")
     assert not (folder / "lost-object").exists()
@@ -609,7 +610,7 @@ def test_zip_and_folder_give_the_same_dataset(folder, dialect):
     for truth in (packed, unpacked):
         outs.append(folder / f"out-{truth.path.name}")
         prepare([truth.path], outs[-1], validation="standard")
-    without = ("summary.json", "manifest.json", "report")  # they name the source
+    without = ("summary.json", "manifest.json", "report", "hf/README.md")  # they name the source
     assert tree(outs[0], without=without) == tree(outs[1], without=without)
     reports = [json.loads((out / "report/validation.json").read_text()) for out in outs]
     assert reports[0]["findings"] == reports[1]["findings"]

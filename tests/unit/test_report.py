@@ -553,9 +553,9 @@ def test_the_three_files_tell_one_story(tmp_path):
     issues = issue_table([issue("mask_empty", message="<b>\n"), issue("object_hidden")])
     document = validation_document([export()], verdict_of(LABELS, [issue("mask_empty")]), Config())
     files = write_report(str(tmp_path), document, split_of(LABELS), issues)
-    assert [file.path for file in files] == [
-        "report/validation.json", "report/issues.jsonl", "report/report.html",
-    ]  # fmt: skip
+    assert {file.path for file in files} == {
+        "report/validation.json", "report/issues.jsonl", "report/report.html", "report/summary.md",
+    }  # fmt: skip
     assert json.loads((tmp_path / "validation.json").read_text()) == document
     lines = [json.loads(x) for x in (tmp_path / "issues.jsonl").read_text().splitlines()]
     assert [line.pop("severity") for line in lines] == ["error", "warning"]
