@@ -690,3 +690,36 @@ def test_clean_frames_of_several_exports_lie_in_folders_of_their_names(folder):
     shutil.rmtree(place / "p2")
     with pytest.raises(ExportError, match=r"holds no frames for p2\.zip"):
         prepare([e.path for e in exports], folder / "clean-one", frames=str(place))
+
+
+def test_names_and_sentences_of_the_user_reach_every_part(tmp_path):
+    """As they come from files: one object renamed for its video, one everywhere, with a plural."""
+    truth = write_sample_export(
+        tmp_path / "a.zip", frames=8, width=96, height=64, dialect="coco",
+        labels=("object_0", "object_1", "object_2"),
+    )  # fmt: skip
+    given = {
+        "object_0": {"name": "ox", "plural": "oxes"}, "object_2": {"name": "ox", "plural": "oxes"},
+        "farm/object_1": "kettle", "object_1": "pan",
+    }  # fmt: skip
+    config = Config(
+        label_map=given, video_ids={"a.zip": "farm"}, box_style="loc1024",
+        templates={"questions": {"segment_all": ["Segment everything: {target}."]}},
+    )  # fmt: skip
+    summary = engine.prepare([str(truth.path)], str(tmp_path / "out"), config)
+    assert summary["class_counts"] == {"kettle": 8, "ox": 16}
+    assert not any("label_placeholder" in line for line in summary["findings"])
+    assert any("label_map_unused" in line for line in summary["findings"])  # object_1: farm's wins
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["config"]["label_map"] == given
+    index = pq.read_table(tmp_path / "out" / "index" / "frames.parquet")
+    assert set(index["labels"].to_pylist()[0]) == {"ox", "kettle"}
+    rows = [
+        row for split in datasets.load_from_disk(tmp_path / "out" / "hf").values() for row in split
+    ]
+    assert all(set(row["labels"]) == {"ox", "kettle"} for row in rows)
+    text = " ".join(turn["value"] for row in rows for turn in row["conversations"])
+    assert "2 oxes" in text
+    assert "object_" not in text
+    assert re.search(r"kettle <loc\d{4}><loc", text)
+    assert re.search("Segment everything: (all|every|the) ", text)
