@@ -25,7 +25,9 @@ _EMPTY_SPLIT = 1 << 58  # above everything: a split keeps its last group
 _CLASS_WHOLE = 1 << 19
 # A point of size outweighs 256 points of a class, or, where sizes have some slack, 8 or 1.
 _SIZE_WHOLES, _SIZE_WHOLE_EXACT = (1 << 27, 1 << 22, 1 << 19), (1 << 27,)
-_STARTS, _ENTRIES = 64, 1 << 17  # all starts together have no more entries than that
+# With as many groups as get only so many starts, the last swaps gain next to nothing.
+_FEW_STARTS, _HASTE = 4, 3
+_STARTS, _ENTRIES = 32, 1 << 17  # all starts together have no more entries than that
 _WORST_SEARCHES, _WORST_POWER = 16, 3
 
 
@@ -105,19 +107,23 @@ class _Search:
             width=table.width + 1,
         )
 
+    @property
+    def starts(self) -> int:
+        """Orders in which the splits are filled."""
+        return max(1, min(_STARTS, _ENTRIES // len(self.sized.columns)))
+
     def run(self) -> tuple[_Codes, Value]:
         sizes = _SIZE_WHOLES if self.goal.slack and self.goal.table.width else _SIZE_WHOLE_EXACT
-        starts = max(1, min(_STARTS, _ENTRIES // len(self.sized.columns)))
         best, value = self._fill(self._order(0)), None
-        for start in range(starts):
+        for start in range(self.starts):
             filled = self._fill(self._order(start))
             for size_whole in sizes:
                 codes = self._lowered(filled, self._goal(size_whole))
                 found = self.goal.value(codes)
                 if value is None or found < value:
                     best, value = codes, found
-                # With so many groups that there is one start, a further search takes long.
-                if value == self.goal.least or (starts == 1 and good_enough(value)):
+                hurried = self.starts <= _FEW_STARTS
+                if value == self.goal.least or (hurried and good_enough(value)):
                     return best, value
         return self._lower_worst(best, value or self.goal.value(best))
 
@@ -151,7 +157,8 @@ class _Search:
         copies = np.zeros((len(self.goal.shares), groups + 1), dtype=np.int64)
         copies[codes, np.arange(groups)] = 1
         copies[self.goal.open, groups] = groups
-        copies = lower_deviation(self.sized, copies, goal)
+        haste = _HASTE if self.starts <= _FEW_STARTS else 0
+        copies = lower_deviation(self.sized, copies, goal, haste=haste)
         lowered: _Codes = copies[:, :groups].argmax(axis=0).astype(np.int8)
         return lowered
 

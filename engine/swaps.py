@@ -169,13 +169,14 @@ class Goal:
         return int(missing.sum()), np.abs(above).max(axis=0).tolist()
 
 
-def lower_deviation(table: ClassTable, copies: _Int, goal: Goal) -> _Int:
+def lower_deviation(table: ClassTable, copies: _Int, goal: Goal, *, haste: int = 0) -> _Int:
     """Swap units between splits as long as that lowers the squared deviation of the classes.
 
     Args:
         table: the units. A unit without entries, with copies everywhere, turns swaps into moves.
         copies: int64 (splits, units), copies of each unit in each split.
         goal: the wanted shares.
+        haste: halvings of the most work that a search may do, which is some seconds.
 
     Returns:
         int64 (splits, units): the same number of copies in each split and of each unit. A local
@@ -191,6 +192,7 @@ def lower_deviation(table: ClassTable, copies: _Int, goal: Goal) -> _Int:
         copies=copies[:, pool],
         deviation=deviation,
         holders=holders,
+        work=_MOST_WORK >> haste,
     )
     search.run()
     result = copies.copy()
@@ -219,7 +221,7 @@ class _Search:
     copies: _Int
     deviation: _Int
     holders: _Int
-    work: int = _MOST_WORK
+    work: int
 
     def run(self) -> None:
         reach = 0

@@ -290,13 +290,46 @@ def temporal_with_one_video(good, place):
     return [good, "--split", "temporal"], 2, r"temporal: .*got 1 video.*--temporal-segments"
 
 
+def segments_without_temporal(good, tmp_path):
+    return [good, "--temporal-segments"], 2, r"temporal_segments: only temporal cuts videos.*strat"
+
+
+def temporal_in_single_frames(good, tmp_path):
+    arguments = [good, "--split", "temporal", "--group-by", "none"]
+    return arguments, 2, r"group_by: temporal keeps videos whole.*--temporal-segments"
+
+
+def a_gap_without_segments(good, tmp_path):
+    return [good, "--gap-sec", "2"], 2, r"gap_sec: only --temporal-segments leaves a gap: got 2"
+
+
+def one_video_by_video(good, tmp_path):
+    return [good, "--group-by", "video"], 2, r"group-by: .*got 1 video, expected at least 3"
+
+
+def one_fold(good, tmp_path):
+    return [good, "--folds", "1"], 2, r"folds: not a whole number in range: got 1, expected 2 to"
+
+
+def a_split_file_of_other_frames(good, tmp_path):
+    (tmp_path / "split.json").write_text('{"assignment": {"other": {"train": "0-5"}}}')
+    return [good, "--split-file", tmp_path / "split.json"], 2, r"split-file: does not fit.*other/0"
+
+
+def a_split_file_without_an_assignment(good, tmp_path):
+    (tmp_path / "split.json").write_text('{"strategy": "random"}')
+    return [good, "--split-file", tmp_path / "split.json"], 2, r"split_file: has no assignment"
+
+
 CANNOT = [
     no_such_file, not_a_zip, zip_of_no_bytes, zip_cut_off, no_annotations, json_ends_early,
     json_ends_in_its_head, json_of_no_bytes, nan_in_a_record, nan_in_the_head, encrypted,
     glob_without_match, folder_without_exports, clean_frames_not_there, ratios_of_nine_tenths,
     ratios_not_understood, unknown_choice, unknown_format, no_workers, unknown_key_in_the_file,
     file_that_is_no_toml, file_with_a_wrong_type, no_such_config_file,
-    temporal_with_one_video,
+    temporal_with_one_video, segments_without_temporal, temporal_in_single_frames,
+    a_gap_without_segments, one_video_by_video, one_fold, a_split_file_of_other_frames,
+    a_split_file_without_an_assignment,
 ]  # fmt: skip
 
 
