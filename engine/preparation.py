@@ -185,7 +185,7 @@ class _Run:
                     move_tree(join(self.staging, folder), join(self.out, folder))
             split = encode(built.split)
             files.append(write_bytes(join(self.out, "split.json"), split, name="split.json"))
-            card = root_card(self.config.formats, built.split["sizes"])
+            card = root_card(self.config.formats, built.split["sizes"], files)
             if card is not None:
                 files.append(write_bytes(join(self.out, CARD_NAME), card, name=CARD_NAME))
         summary = self.summary(intake, document, built)

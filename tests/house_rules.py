@@ -13,13 +13,13 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "apportion ascii_json black byte_ranges caps contours disk_sync english errors findings"
-    " frame_times images json_structure report_charts rle_text root_card sample_files sav_names"
+    " frame_times images json_structure report_charts rle_text sample_files sav_names"
     " track_motion"
     " turn_plan version wording",
     1: "centroids choices frame_json json_ranges masks members placement sample_scene"
     " sample_spec sources storage tasks",
     2: "config conversations dialect identity manifest mask_check masklets opening pairing"
-    " records sample_masks sample_notations splits tables",
+    " records root_card sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate quality sample_export samples"
     " sav_listing tracks",
     4: "hf_columns image_files likeness plan report stages survey track_check",
