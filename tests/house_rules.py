@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "cluster": set[str](),
 }
 
-HEAVY = {"PIL", "datasets", "pandas", "ray", "scipy", "sklearn"}
+HEAVY = {"PIL", "datasets", "huggingface_hub", "pandas", "ray", "scipy", "sklearn"}
 VAGUE = {"base", "common", "core", "helper", "helpers", "manager", "managers", "util", "utils"}
 MODULE_LINES = 400
 FUNCTION_LINES = 60

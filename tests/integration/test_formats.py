@@ -215,3 +215,20 @@ def test_hard_links_hold_what_two_formats_share(exports, out):
     ]
     assert len(pairs) == 12
     assert all(one.samefile(two) for one, two in pairs)
+
+
+@pytest.mark.parametrize("column", ["images", "both"])
+def test_a_list_of_one_image_may_be_a_path(column, exports, tmp_path):
+    prepare(
+        [exports[1].path], tmp_path / "out", formats=("hf", "coco"), images="path",
+        hf_image_column=column,
+    )  # fmt: skip
+    train = datasets.load_from_disk(str(tmp_path / "out" / "hf"))["train"]
+    with zipfile.ZipFile(exports[1].path) as archive:
+        members = {f.frame_index: archive.read(f.image) for f in exports[1].frames}
+    undecoded = train.cast_column("images", datasets.List(datasets.Image(decode=False)))
+    for row, decoded in zip(undecoded, train, strict=True):
+        (image,) = row["images"]
+        assert image["bytes"] is None
+        assert Path(image["path"]).read_bytes() == members[row["frame_index"]]
+        assert decoded["images"][0].size == (64, 48)
