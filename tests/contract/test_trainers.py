@@ -365,3 +365,11 @@ def test_one_image_is_stored_once_for_all_formats(exports, tmp_path):
         assert file.stat().st_nlink == 3
         assert file.samefile(out / "llava" / name)
         assert file.samefile(out / "swift" / name)
+
+
+def test_a_relative_place_is_named_in_full(exports, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare([exports[0].path], "o", images="path")
+    monkeypatch.chdir("/")
+    loaded = datasets.load_from_disk(str(tmp_path / "o" / "hf"))
+    assert loaded["test"][0]["image"].size == (96, 64)
