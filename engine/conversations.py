@@ -24,7 +24,7 @@ from engine.errors import ConfigError
 from engine.turn_plan import Group, Kind, Step, plan_turns
 from engine.wording import ANSWERS, BOX_HINTS, QUESTIONS, WHERE
 
-__all__ = ["VisibleObject", "clean_label", "converse", "forbidden_in", "messages"]
+__all__ = ["VisibleObject", "box_text", "clean_label", "converse", "forbidden_in", "messages"]
 
 _TOKEN = "<image>\n"
 _LABEL_CHARS = 60
@@ -131,7 +131,7 @@ def converse(
         known = ", ".join(sorted(BOX_HINTS))
         raise ConfigError("box_style", "unknown", got=box_style, expected=f"one of {known}")
 
-    boxes = tuple(_box_text(each.box, width, height, box_style) for each in objects)
+    boxes = tuple(box_text(each.box, width, height, box_style) for each in objects)
 
     def pick(slot: str, count: int) -> int:
         key = f"{seed}|{slot}|{frame_id}".encode("utf-8", "surrogatepass")
@@ -197,7 +197,12 @@ def clean_label(label: str) -> str:
     return text if says and not _PLACEHOLDER.fullmatch(text) else ""
 
 
-def _box_text(box: tuple[int, int, int, int], width: int, height: int, style: str) -> str:
+def box_text(box: tuple[int, int, int, int], width: int, height: int, style: str) -> str:
+    """Write a box as texts do; arguments and styles are those of `converse`.
+
+    Raises:
+        ValueError: the box leaves the image.
+    """
     x, y, w, h = box
     if x + w > width or y + h > height:
         raise ValueError(f"box {box} leaves the image of {width} x {height}")

@@ -6,7 +6,15 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import coco_json, hf_layout, parquet_layout, revos_json
+from engine import (
+    coco_json,
+    hf_layout,
+    llava_jsonl,
+    parquet_layout,
+    revos_json,
+    swift_jsonl,
+)
+from engine.choices import FORMATS
 from engine.config import Config
 from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
@@ -14,21 +22,23 @@ from engine.storage import FileDigest
 
 __all__ = ["finish", "open_part"]
 
-_WRITTEN = ("hf", "parquet", "coco", "revos")
-
 
 def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples], None]]:
     """Begin one format's share of a shard; what the block gets takes the rows."""
     match name:
         case "hf":
             return hf_layout.open_part(part)
+        case "llava":
+            return llava_jsonl.open_part(part)
         case "parquet":
             return parquet_layout.open_part(part)
+        case "swift":
+            return swift_jsonl.open_part(part)
         case "coco":
             return coco_json.open_part(part)
         case "revos":
             return revos_json.open_part(part)
-    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))
+    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))
 
 
 def finish(
@@ -49,10 +59,14 @@ def finish(
     match name:
         case "hf":
             return files + hf_layout.finish(staging, splits, config)
+        case "llava":
+            return files + llava_jsonl.finish(staging, splits, config)
         case "parquet":
             return files
+        case "swift":
+            return files + swift_jsonl.finish(staging, splits)
         case "coco":
             return files + coco_json.finish(staging, splits)
         case "revos":
             return files + revos_json.finish(staging, splits)
-    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(_WRITTEN))
+    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))

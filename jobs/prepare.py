@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -65,11 +65,11 @@ def main(
         if as_json:
             show_json(summary)
         else:
-            _show(summary, out)
+            _show(summary, out, config.formats)
     sys.exit(1 if summary["status"] == "FAILED" else 0)
 
 
-def _show(summary: Mapping[str, Any], out: str) -> None:
+def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:
     if summary.get("nothing_to_do"):
         click.echo(f"{out} holds this dataset already: {summary['total_samples']} samples")
         return
@@ -92,7 +92,8 @@ def _show(summary: Mapping[str, Any], out: str) -> None:
         click.echo(f"Report      {out}/report/report.html (no dataset was written)")
         _advise(summary)
     else:
-        click.echo(f"Dataset     {out}/hf")
+        for name in formats:
+            click.echo(f"Dataset     {out}/{name}")
         click.echo(f"Report      {out}/report/report.html")
 
 

@@ -22,8 +22,8 @@ FLOORS = {
     " records root_card sample_masks sample_notations splits tables",
     3: "config_file export frame_check frame_index gate quality sample_export samples"
     " sav_listing tracks",
-    4: "hf_columns image_files likeness plan report stages survey track_check",
-    5: "coco_json hf_layout parquet_layout pipeline revos_json",
+    4: "hf_columns image_files likeness line_files plan report stages survey track_check",
+    5: "coco_json hf_layout llava_jsonl parquet_layout pipeline revos_json swift_jsonl",
     6: "formats work",
     7: "intake shards",
     8: "dataset_build validation",

@@ -15,11 +15,12 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 import engine
+from engine.choices import FORMATS
 from engine.sample_export import write_sample_export
 from engine.storage import list_files, read_bytes
 from tests.reading_revos import read_revos
 
-ALL = ("hf", "parquet", "coco", "revos")
+ALL = FORMATS
 WORDS = {"train": "train", "validation": "valid", "test": "test"}
 
 
@@ -121,7 +122,7 @@ def test_every_file_is_in_the_manifest_or_a_digest_shard(out):
     found = {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in out.rglob("*")
-        if path.is_file() and path.name not in ("manifest.json", "summary.json")
+        if path.is_file() and path not in (out / "manifest.json", out / "summary.json")
     }
     assert named == found
     assert not (out / ".staging").exists()

@@ -168,3 +168,43 @@ def test_a_zip64_export_of_5_gb_goes_through_and_leaves_nothing(room):
     assert last["image"]["bytes"] == picture
     assert last["labels"] == ["\u732b"]
     assert peak < MOST_MB
+
+
+@pytest.mark.parametrize("room", [2 * GB], indirect=True)
+def test_100_000_lines_are_joined_in_bounded_memory(room):
+    """The lists of JSON included: no process holds a split."""
+    frames, pictures = 100_000, []
+    for grey in range(16):
+        pictures.append(encode_picture(np.full((64, 64, 3), 60 + grey, np.uint8), "png"))
+    mask = np.zeros((64, 64), bool)
+    mask[10:40, 20:50] = True
+    objects = [
+        {
+            "object_id": number, "label": label, "bbox": box_of(mask), "area": int(mask.sum()),
+            "mask_rle": {"size": [64, 64], "counts": runs_of(mask)},
+        }
+        for number, label in enumerate(("person", "dog", "car"))
+    ]  # fmt: skip
+    document = {
+        "video": {"filename": "long.mp4", "width": 64, "height": 64},
+        "annotations": [{"frame_index": i, "objects": objects} for i in range(frames)],
+    }
+    export, temporary, out = room / "long.zip", room / "tmp", room / "out"
+    temporary.mkdir()
+    with zipfile.ZipFile(export, "w") as archive:
+        archive.writestr("annotations.json", json.dumps(document))
+        for i in range(frames):
+            archive.writestr(f"images/{i:06d}.png", pictures[i % 16])
+    code, summary, peak = run_measured(
+        "jobs.prepare", export, "--out", out, "--runner", "local", "--format", "llava",
+        "--format", "swift", temporary=temporary,
+    )  # fmt: skip
+    sys.stdout.write(f"{frames} lines, peak {peak:.0f} MB, {summary['timings']}\n")
+    assert (code, summary["total_samples"]) == (0, frames)
+    for split, size in summary["splits"].items():
+        lines = (out / "llava" / f"{split}.jsonl").read_bytes().splitlines()
+        assert (out / "llava" / f"{split}.json").read_bytes() == (
+            b"[\n" + b",\n".join(lines) + b"\n]\n"
+        )
+        assert len(lines) == size
+    assert peak < 700

@@ -15,12 +15,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from engine.choices import FORMATS
 from engine.sample_export import write_sample_export
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
     "--validation", "standard", "--rows-per-shard", "12", "--frames-per-range", "10", "--json",
-    "--format", "hf", "--format", "parquet", "--format", "coco", "--format", "revos",
+    *(f"--format={name}" for name in FORMATS),
 )  # fmt: skip
 
 
@@ -146,6 +147,7 @@ import os, sys
 from pathlib import Path
 
 import engine.dataset_build, engine.shards
+from engine.choices import FORMATS
 from engine.pipeline import RayRunner
 from jobs.prepare import main
 
@@ -179,7 +181,7 @@ with RayRunner(workers=2) as runner:
         try:
             main([source, "--out", str(folder / name), "--runner", "ray", "--workers", "2",
                   "--rows-per-shard", "6", "--frames-per-range", "10", "--json",
-                  *(f"--format={name}" for name in ("hf", "parquet", "coco", "revos"))])
+                  *(f"--format={name}" for name in FORMATS)])
         except SystemExit as ended:
             codes.append(ended.code)
         (folder / "attempts").rename(folder / f"{name}.attempts")

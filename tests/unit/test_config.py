@@ -294,3 +294,18 @@ def test_the_column_of_hf_needs_hf():
     assert Config(formats=("parquet", "hf"), hf_image_column="both").hf_image_column == "both"
     with pytest.raises(ConfigError, match="hf_image_column: is of the format hf"):
         Config(formats=("parquet",), hf_image_column="images")
+
+
+def test_image_files_are_configured_only_where_there_are_some():
+    with pytest.raises(ConfigError, match="no image is written as a file"):
+        Config(image_format="jpg")
+    with pytest.raises(ConfigError, match=r"formats llava, expected hf .*--format hf"):
+        Config(formats=("llava",), images="path")
+    for formats, images in ((("hf", "llava"), "embed"), (("swift",), "embed"), (("hf",), "path")):
+        assert Config(formats=formats, images=images, image_format="jpg").image_format == "jpg"
+
+
+def test_names_that_are_one_folder_on_some_file_systems_are_refused():
+    with pytest.raises(ConfigError, match="Kitchen and kitchen"):
+        Config(video_ids={"a.zip": "Kitchen", "b.zip": "kitchen"})
+    assert Config(video_ids={"a.zip": "Kitchen", "b.zip": "Kitchen"}).video_ids["b.zip"]

@@ -157,3 +157,16 @@ def test_a_report_that_is_no_json_is_named(tmp_path):
     put(tmp_path, "report/validation.json", content=b'{"status": "FAI')
     with pytest.raises(RunError, match=r"report/validation\.json: cannot be read"):
         state_of(str(tmp_path))
+
+
+def test_it_names_the_tables_of_files_that_it_does_not_name_itself():
+    assert document()["digest_shards"] == []
+    tables = [
+        FileDigest(path=f"digests/llava-{name}.parquet", size_bytes=1, sha256="d" * 64)
+        for name in ("train-00001", "test-00000")
+    ]
+    made = document(files=[*FILES, *tables])
+    assert made["digest_shards"] == [
+        "digests/llava-test-00000.parquet", "digests/llava-train-00001.parquet",
+    ]  # fmt: skip
+    assert {file["path"] for file in made["files"]} > set(made["digest_shards"])

@@ -258,3 +258,52 @@ def test_background_sync_tells_of_a_disk_that_fails(tmp_path, monkeypatch):
     monkeypatch.setattr("engine.disk_sync.os.fsync", broken)
     with pytest.raises(OSError, match="Input/output"), storage.BackgroundSync() as syncing:
         syncing.add(str(path))
+
+
+def test_a_link_is_a_second_name_of_the_same_file(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "b").write_bytes(b"of an earlier attempt")
+    for _ in range(2):
+        assert storage.link_file(str(tmp_path / "a"), str(tmp_path / "deep" / "b"))
+        assert (tmp_path / "a").samefile(tmp_path / "deep" / "b")
+    assert storage.link_file(str(tmp_path / "a"), str(tmp_path / "a"))
+    assert storage.list_files(str(tmp_path)) == ["a", "deep/b"]
+
+
+def test_where_there_are_no_links_it_is_said(tmp_path, monkeypatch):
+    assert not storage.link_file(str(tmp_path / "missing"), str(tmp_path / "b"))
+    assert not storage.link_file("memory://test_storage/a", "memory://test_storage/b")
+    (tmp_path / "a").write_bytes(b"x")
+
+    def refuse(_old, _new):
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr("engine.storage.os.link", refuse)
+    assert not storage.link_file(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert storage.list_files(str(tmp_path)) == ["a"]
+
+
+def test_background_sync_of_a_folder_is_one_call_and_tells_of_a_disk_that_fails(
+    tmp_path, monkeypatch
+):
+    called = []
+    monkeypatch.setattr("engine.storage.sync_filesystem", called.append)
+    with storage.BackgroundSync() as syncing:
+        syncing.add_all_below(str(tmp_path))
+        syncing.add_all_below("memory://test_storage/x")
+    assert called == [tmp_path]
+
+    def broken(_place):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("engine.storage.sync_filesystem", broken)
+    with pytest.raises(OSError, match="Input/output"), storage.BackgroundSync() as syncing:
+        syncing.add_all_below(str(tmp_path))
+
+
+def test_an_absolute_path_means_the_same_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute("out") == f"{tmp_path}/out"
+    assert storage.absolute(f"file://{tmp_path}/out") == f"{tmp_path}/out"
+    assert storage.absolute("s3://bucket/out") == "s3://bucket/out"
