@@ -60,6 +60,8 @@ def card_text(
     split: Mapping[str, Any],
     columns: Mapping[str, Any],
     split_bytes: Mapping[str, int],
+    *,
+    content: str,
 ) -> str:
     """Write the card.
 
@@ -69,6 +71,7 @@ def card_text(
         columns: features, in the notation of `engine.hf_layout`.
         split_bytes: size of the Arrow files by split, in the order of the splits; one without rows
             is not among them.
+        content: digest of the files: `datasets` keys its cache by this header.
 
     Returns:
         Markdown with a YAML header.
@@ -86,7 +89,8 @@ def card_text(
         configs=[
             {
                 "config_name": "default",
-                "data_files": [{"split": name, "path": f"{name}/*.arrow"} for name in sizes],
+                "description": f"content {content}",
+                "data_files": [{"split": name, "path": f"{name}/data-*.arrow"} for name in sizes],
             }
         ],
         dataset_info={

@@ -21,12 +21,14 @@ import orjson
 
 from engine.ascii_json import ascii_json
 from engine.image_files import video_folder, write_images
+from engine.line_files import open_piece
 from engine.samples import Part, Samples, SplitParts
-from engine.storage import AtomicFile, FileDigest, join, read_bytes, write_bytes
+from engine.storage import AtomicFile, FileDigest, join, read_bytes
 
 __all__ = ["finish", "open_part"]
 
 _IMAGES = "coco/images"
+_ENTRIES, _MASKS, _NAMES = "coco-images", "coco-annotations", "coco-names"
 _COLUMNS = [
     "video_id", "frame_index", "width", "height", "masks", "bounding_boxes", "labels", "object_ids",
     "areas",
@@ -36,12 +38,8 @@ _COLUMNS = [
 @contextmanager
 def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's images and pieces; what is yielded takes its rows."""
-    paths = {kind: part.piece(f"coco-{kind}") for kind in ("images", "annotations", "names")}
     names = _Names()
-    with (
-        AtomicFile(paths["images"], durable=False) as images,
-        AtomicFile(paths["annotations"], durable=False) as annotations,
-    ):
+    with open_piece(part, _ENTRIES) as images, open_piece(part, _MASKS) as annotations:
         rows = 0
 
         def write(samples: Samples) -> None:
@@ -55,8 +53,8 @@ def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
             rows += len(frames)
 
         yield write
-    write_bytes(paths["names"], orjson.dumps(names.lists()))
-    part.pieces.update(paths)
+    with open_piece(part, _NAMES) as sink:
+        sink.write(orjson.dumps(names.lists()))
 
 
 def _image_line(frame: dict[str, Any], file: FileDigest) -> bytes:
@@ -126,7 +124,7 @@ def finish(staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
     """
     names = _Names()
     for split in splits:
-        for piece in split.pieces("names"):
+        for piece in split.pieces(_NAMES):
             names.join(orjson.loads(read_bytes(piece)))
     numbering = _Numbering(names.lists())
     files: list[FileDigest] = []
@@ -203,9 +201,9 @@ def _write_split(sink: AtomicFile, split: SplitParts, numbering: _Numbering) -> 
     _write_list(sink, b"videos", [numbering.videos()])
     starts: list[int] = []
     _write_list(
-        sink, b"images", (numbering.images(piece, starts) for piece in split.pieces("images"))
+        sink, b"images", (numbering.images(piece, starts) for piece in split.pieces(_ENTRIES))
     )
-    shards = zip(split.pieces("annotations"), starts, strict=True)
+    shards = zip(split.pieces(_MASKS), starts, strict=True)
     _write_list(
         sink, b"annotations", (numbering.annotations(piece, start) for piece, start in shards)
     )

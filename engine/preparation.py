@@ -28,7 +28,7 @@ from engine.manifest import (
 from engine.publication import complete, is_pending, publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
-from engine.root_card import CARD_NAME, root_card
+from engine.root_card import CARD_NAME, content_digest, root_card
 from engine.storage import (
     FileDigest,
     join,
@@ -192,7 +192,7 @@ class _Run:
     def write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
         """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
         sizes = built.split["sizes"]
-        cards = {CARD_NAME: root_card(self.config.formats, sizes)}
+        cards = {CARD_NAME: root_card(self.config.formats, sizes, built.files)}
         if "hf" in self.config.formats:
             stored = {name: 0 for name, rows in sizes.items() if rows}
             for file in built.files:
@@ -201,7 +201,9 @@ class _Run:
                 if folder == "hf" and name in stored and rest.endswith(".arrow"):
                     stored[name] += file.size_bytes
             columns = columns_with(self.config.hf_image_column)
-            cards["hf/README.md"] = card_text(document, built.split, columns, stored).encode()
+            content = content_digest("hf", built.files)
+            text = card_text(document, built.split, columns, stored, content=content)
+            cards["hf/README.md"] = text.encode()
         return [
             write_bytes(join(self.staging, name), text, name=name)
             for name, text in cards.items()

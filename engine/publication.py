@@ -11,6 +11,7 @@ before the files that name them: until the copy is done, a reader may see new ob
 names. `manifest.json` comes last in both.
 """
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from engine.manifest import FILES, FOLDERS, JOURNAL, STAGING, encode, read_json
 from engine.storage import exists, join, list_files, remove, write_bytes
 
 __all__ = ["complete", "is_pending", "publish"]
+
+_ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
 
 def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
@@ -41,10 +44,19 @@ def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
     def staged(name: str) -> bool:
         return name in names and exists(join(staging, name))
 
+    for name in names:
+        _remove_attempts(join(staging, name))
     folders = {name: _mark(staging, name) for name in FOLDERS if staged(name)}
     files = [name for name in FILES if staged(name)]
     write_bytes(join(out, JOURNAL), encode({"folders": folders, "files": files}))
     complete(out)
+
+
+def _remove_attempts(folder: str) -> None:
+    """Remove what workers that died in the middle of a file have left beside it."""
+    for name in list_files(folder):
+        if _ATTEMPT.search(name):
+            remove(join(folder, name))
 
 
 def is_pending(out: str) -> bool:

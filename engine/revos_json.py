@@ -23,7 +23,7 @@ A worker leaves one line a frame; the driver joins them one video at a time.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -34,12 +34,14 @@ from engine.ascii_json import ascii_json
 from engine.english import Noun, noun
 from engine.image_files import video_folder, write_images
 from engine.label_text import clean_label
+from engine.line_files import joined_lines, open_piece
 from engine.samples import Part, Samples, SplitParts
-from engine.storage import AtomicFile, FileDigest, join, read_bytes
+from engine.storage import AtomicFile, FileDigest, join
 
 __all__ = ["finish", "open_part"]
 
 _IMAGES = "revos/JPEGImages"
+_PIECE = "revos-frames"
 _COLUMNS = ["video_id", "width", "height", "masks", "labels", "object_ids"]
 _SPLIT_WORDS = {"train": "train", "validation": "valid", "test": "test"}
 
@@ -50,8 +52,7 @@ _Track = tuple[str, int | None, int]
 @contextmanager
 def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
     """Write a shard's images and its piece; what is yielded takes its rows."""
-    path = part.piece("revos-frames")
-    with AtomicFile(path, durable=False) as sink:
+    with open_piece(part, _PIECE) as sink:
 
         def write(samples: Samples) -> None:
             files = write_images(part, samples, _IMAGES, image_format="jpg")
@@ -59,7 +60,6 @@ def open_part(part: Part) -> Iterator[Callable[[Samples], None]]:
             sink.write(b"".join(map(_frame_line, frames, files)))
 
         yield write
-    part.pieces["frames"] = path
 
 
 def _frame_line(frame: dict[str, Any], file: FileDigest) -> bytes:
@@ -125,16 +125,10 @@ def _write_split(staging: str, split: SplitParts, masks: _Entries) -> FileDigest
     name = f"revos/meta_expressions_{_SPLIT_WORDS[split.split]}_.json"
     with AtomicFile(join(staging, name), name=name) as sink:
         videos = _Entries(sink, b'{"videos":{', b"}}\n")
-        for video, frames in _videos(_lines(split.pieces("frames"))):
+        for video, frames in _videos(map(orjson.loads, joined_lines(split.pieces(_PIECE)))):
             videos.add(video, _video_entry(frames, masks))
         videos.close()
     return sink.digest()
-
-
-def _lines(pieces: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Frames of a split in the order of the plan; one shard at a time is in memory."""
-    for piece in pieces:
-        yield from map(orjson.loads, read_bytes(piece).splitlines())
 
 
 def _videos(frames: Iterator[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:

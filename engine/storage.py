@@ -241,6 +241,7 @@ class BackgroundSync:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sync")
         self._pending: list[Future[None]] = []
         self._folders: set[Path] = set()
+        self._whole: dict[Path, Future[None]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -255,8 +256,11 @@ class BackgroundSync:
     def add_all_below(self, folder: str) -> None:
         """Begin to sync every file that is complete below a folder, however many there are."""
         place = local_path(folder)
-        if place is not None:
-            self._pending.append(self._pool.submit(sync_filesystem, place))
+        waiting = self._whole.get(place) if place is not None else None
+        if place is None or (waiting is not None and not (waiting.running() or waiting.done())):
+            return  # one that has not begun will find these files too
+        self._whole[place] = self._pool.submit(sync_filesystem, place)
+        self._pending.append(self._whole[place])
 
     def __exit__(
         self,

@@ -13,14 +13,14 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " images json_structure label_text report_charts rle_text root_card sample_files"
-    " sav_names swaps thresholds track_motion turn_plan version visible wording",
+    " images json_structure label_text report_charts rle_text sample_files sav_names swaps"
+    " thresholds track_motion turn_plan version visible wording",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " json_ranges junit label_map masks members policy sample_scene sample_spec sources"
     " split_file split_input storage summary_md tasks templates",
     2: "balance config dialect existence group_objective identity manifest mask_check"
-    " masklets opening pairing phrases placement records sample_masks sample_notations"
-    " segments tables",
+    " masklets opening pairing phrases placement records root_card sample_masks"
+    " sample_notations segments tables",
     3: "certificate config_file conversations evidence_image export frame_check frame_index"
     " gate group_program group_search publication quality sample_export samples"
     " sav_listing text_report tracks",

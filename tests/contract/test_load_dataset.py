@@ -7,6 +7,7 @@ import zipfile
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from pycocotools import mask as coco
 
@@ -100,6 +101,22 @@ def test_a_cache_beside_the_shards_is_not_taken_for_rows(written, tmp_path):
     loaded = datasets.load_dataset(str(tmp_path / "out"))
     assert len(loaded["train"]) == len(train)
     assert "objects" not in loaded["train"].column_names
+
+
+@pytest.mark.parametrize("formats", [("hf",), ("parquet",)])
+def test_the_cache_of_one_dataset_never_answers_for_another(formats, written, tmp_path):
+    """`datasets` keys it by the folder's last name and the card, not by the files."""
+    chosen = {"formats": formats, "validation": "standard"}
+    found = []
+    for seed, folder in enumerate(("one", "two")):
+        out = tmp_path / folder / "same_name"
+        prepare([written.path], out, seed=seed, **chosen)
+        found.append(datasets.load_dataset(str(out), split="test")["id"][:])
+        index = {
+            row["id"] for row in pq.read_table(out / "index").to_pylist() if row["split"] == "test"
+        }
+        assert set(found[-1]) == index
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("formats", [("hf",), ("parquet",)])

@@ -345,7 +345,7 @@ def test_hf_can_name_its_images_by_path(exports, tmp_path):
 
 
 def test_images_are_on_the_disk_before_the_manifest_is(exports, tmp_path, monkeypatch):
-    """Every shard's images are synced together, after the last of them was written."""
+    """All images are there when the last sync begins, and it ends before the manifest is there."""
     seen = []
 
     def sync(place):
@@ -354,8 +354,9 @@ def test_images_are_on_the_disk_before_the_manifest_is(exports, tmp_path, monkey
 
     monkeypatch.setattr("engine.storage.sync_filesystem", sync)
     prepare([exports[0].path], tmp_path / "o", formats=("llava",), rows_per_shard=7)
-    assert len(seen) == len(list((tmp_path / "o" / "digests").iterdir())) == 5
-    assert seen[-1] == 24
+    assert len(list((tmp_path / "o" / "digests").iterdir())) == 5
+    assert 1 <= len(seen) <= 5
+    assert seen[-1] == 24, "the last of them found every image"
 
 
 def test_one_image_is_stored_once_for_all_formats(exports, tmp_path):
@@ -366,3 +367,11 @@ def test_one_image_is_stored_once_for_all_formats(exports, tmp_path):
         assert file.stat().st_nlink == 3
         assert file.samefile(out / "llava" / name)
         assert file.samefile(out / "swift" / name)
+
+
+def test_a_relative_place_is_named_in_full(exports, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare([exports[0].path], "o", images="path")
+    monkeypatch.chdir("/")
+    loaded = datasets.load_from_disk(str(tmp_path / "o" / "hf"))
+    assert loaded["test"][0]["image"].size == (96, 64)

@@ -15,11 +15,12 @@ from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
 import engine
+from engine.choices import FORMATS
 from engine.sample_export import write_sample_export
 from engine.storage import list_files, read_bytes
 from tests.reading_revos import read_revos
 
-ALL = ("hf", "parquet", "coco", "revos")
+ALL = FORMATS
 WORDS = {"train": "train", "validation": "valid", "test": "test"}
 
 
@@ -121,7 +122,7 @@ def test_every_file_is_in_the_manifest_or_a_digest_shard(out):
     found = {
         path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in out.rglob("*")
-        if path.is_file() and path.name not in ("manifest.json", "summary.json")
+        if path.is_file() and path not in (out / "manifest.json", out / "summary.json")
     }
     assert named == found
     assert not (out / ".staging").exists()
@@ -215,3 +216,20 @@ def test_hard_links_hold_what_two_formats_share(exports, out):
     ]
     assert len(pairs) == 12
     assert all(one.samefile(two) for one, two in pairs)
+
+
+@pytest.mark.parametrize("column", ["images", "both"])
+def test_a_list_of_one_image_may_be_a_path(column, exports, tmp_path):
+    prepare(
+        [exports[1].path], tmp_path / "out", formats=("hf", "coco"), images="path",
+        hf_image_column=column,
+    )  # fmt: skip
+    train = datasets.load_from_disk(str(tmp_path / "out" / "hf"))["train"]
+    with zipfile.ZipFile(exports[1].path) as archive:
+        members = {f.frame_index: archive.read(f.image) for f in exports[1].frames}
+    undecoded = train.cast_column("images", datasets.List(datasets.Image(decode=False)))
+    for row, decoded in zip(undecoded, train, strict=True):
+        (image,) = row["images"]
+        assert image["bytes"] is None
+        assert Path(image["path"]).read_bytes() == members[row["frame_index"]]
+        assert decoded["images"][0].size == (64, 48)

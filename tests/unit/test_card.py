@@ -77,7 +77,7 @@ def test_it_is_listed_and_load_from_disk_does_not_mind(out):
 
 
 def test_an_empty_split_is_not_promised():
-    text = card_text(DOCUMENT, SPLIT, COLUMNS, {"train": 100, "validation": 10})
+    text = card_text(DOCUMENT, SPLIT, COLUMNS, {"train": 100, "validation": 10}, content="0")
     header = yaml.safe_load(text.split("---\n")[1])
     (config,) = header["configs"]
     assert [each["split"] for each in config["data_files"]] == ["train", "validation"]
@@ -86,8 +86,8 @@ def test_an_empty_split_is_not_promised():
 
 def test_the_same_input_gives_the_same_card_and_no_version():
     sizes = {"train": 100, "validation": 10}
-    text = card_text(DOCUMENT, SPLIT, COLUMNS, sizes)
-    assert text == card_text(DOCUMENT, SPLIT, COLUMNS, sizes)
+    text = card_text(DOCUMENT, SPLIT, COLUMNS, sizes, content="0")
+    assert text == card_text(DOCUMENT, SPLIT, COLUMNS, sizes, content="0")
     from engine.version import VERSION
 
     assert VERSION not in text
@@ -103,8 +103,8 @@ def test_labels_cannot_reach_the_header_or_the_layout(label):
         "class_counts": {label: 1}, "findings": [finding],
         "exports": [{"source": label, "video_id": label, "frame_records": 1}],
     }  # fmt: skip
-    text = card_text(document, SPLIT, COLUMNS, {"train": 100})
-    plain = card_text(DOCUMENT, SPLIT, COLUMNS, {"train": 100})
+    text = card_text(document, SPLIT, COLUMNS, {"train": 100}, content="0")
+    plain = card_text(DOCUMENT, SPLIT, COLUMNS, {"train": 100}, content="0")
     assert text.split("---\n")[1] == plain.split("---\n")[1]
     assert DatasetCard(text).data.to_dict() == DatasetCard(plain).data.to_dict()
     titles = [line for line in text.splitlines() if line.startswith("#")]

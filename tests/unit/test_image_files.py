@@ -105,10 +105,11 @@ def test_the_next_format_links_what_the_first_has_written(tmp_path, monkeypatch)
     assert not list(tmp_path.rglob(".*"))
 
 
-def test_encoded_and_unchanged_images_are_not_mistaken_for_each_other(tmp_path):
+@pytest.mark.parametrize("order", [("keep", "jpg"), ("jpg", "keep")])
+def test_encoded_and_unchanged_images_are_not_mistaken_for_each_other(tmp_path, order):
     rows = samples([encoded("PNG"), encoded("JPEG")])
-    kept = write_images(part(tmp_path), rows, "a")
-    made = write_images(part(tmp_path), rows, "b", image_format="jpg")
+    written = {kind: write_images(part(tmp_path), rows, kind, image_format=kind) for kind in order}
+    kept, made = written["keep"], written["jpg"]
     assert kept[0].sha256 != made[0].sha256
     assert kept[1].sha256 == made[1].sha256
     assert (tmp_path / kept[1].path).samefile(tmp_path / made[1].path)

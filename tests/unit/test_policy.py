@@ -141,9 +141,8 @@ def test_an_ignored_finding_is_a_note_that_is_still_counted(tmp_path):
     assert (summary["status"], summary["total_samples"]) == ("PASSED", 10)
     document = report_of(out)
     assert {f["severity"] for f in document["findings"]} == {"note"}
-    assert [finding(document, code)["count"] for code in ("mask_area_mismatch", "bbox_mismatch")] == [
-        1, 1,
-    ]  # fmt: skip
+    counts = [finding(document, code)["count"] for code in ("mask_area_mismatch", "bbox_mismatch")]
+    assert counts == [1, 1]
     lines = (out / "report/issues.jsonl").read_text().splitlines()
     assert sum('"mask_area' in line or '"bbox' in line for line in lines) == 2
 

@@ -11,7 +11,7 @@ from engine import publication
 from engine.errors import RunError
 from engine.manifest import JOURNAL, STAGING, OutState, state_of
 from engine.publication import complete, is_pending, publish
-from engine.storage import join, list_files, read_bytes, write_bytes
+from engine.storage import AtomicFile, join, list_files, read_bytes, write_bytes
 
 OLD = {
     "hf/train/data.arrow": "old", "hf/state.json": "old", "quarantine/data.arrow": "old",
@@ -59,6 +59,16 @@ def test_what_is_staged_takes_the_place_of_what_was_there(out):
 
 def test_a_first_publication(out):
     put(out, {f"{STAGING}/{name}": text for name, text in NEW.items()})
+    publish(out)
+    assert content(out) == NEW
+
+
+def test_what_a_killed_worker_left_is_not_published(out):
+    stage(out)
+    with AtomicFile(join(out, STAGING, "hf/train/data.arrow")) as sink:
+        name = sink._temporary.name
+    put(out, {f"{STAGING}/hf/train/{name}": "half"} if name.startswith(".") else {})
+    put(out, {f"{STAGING}/hf/train/data.arrow": "new"})
     publish(out)
     assert content(out) == NEW
 

@@ -214,11 +214,19 @@ def test_one_video_at_a_time_is_in_memory(tmp_path, monkeypatch):
     shards = [[frame(f"v{k}", n, [("dog", 1, blob(n))]) for n in range(5)] for k in range(6)]
     parts = written(revos_json, tmp_path, shards)
     log = []
-    read, add = revos_json.read_bytes, revos_json._Entries.add
-    monkeypatch.setattr(revos_json, "read_bytes", lambda path: log.append("read") or read(path))
+    lines, add = revos_json.joined_lines, revos_json._Entries.add
+
+    def read(pieces):
+        for line in lines(pieces):
+            log.append("read")
+            yield line
+
+    monkeypatch.setattr(revos_json, "joined_lines", read)
     monkeypatch.setattr(
-        revos_json._Entries, "add", lambda *given: log.append("write") or add(*given)
+        revos_json._Entries, "add", lambda *given: log.append("written") or add(*given)
     )
     finished(tmp_path, parts)
-    ahead = [log[: k + 1].count("read") - log[: k + 1].count("write") / 2 for k in range(len(log))]
-    assert max(ahead) <= 2, "the next shard is read when the video before is written"
+    assert log.count("read") == 30
+    assert log.count("written") == 12, "masks and expressions of six videos"
+    ahead = [log[:k].count("read") - 5 * log[:k].count("written") / 2 for k in range(len(log))]
+    assert max(ahead) <= 6, "a video, and the first frame of the next"

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 
@@ -298,3 +299,22 @@ def test_an_absolute_path_means_the_same_everywhere(tmp_path, monkeypatch):
     assert storage.absolute("out") == f"{tmp_path}/out"
     assert storage.absolute(f"file://{tmp_path}/out") == f"{tmp_path}/out"
     assert storage.absolute("s3://bucket/out") == "s3://bucket/out"
+
+
+def test_a_folder_is_not_synced_again_before_the_first_has_begun(tmp_path, monkeypatch):
+    begun, go_on, called = threading.Event(), threading.Event(), []
+
+    def sync(_place):
+        called.append(len(list(tmp_path.iterdir())))
+        begun.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr("engine.storage.sync_filesystem", sync)
+    with storage.BackgroundSync() as syncing:
+        syncing.add_all_below(str(tmp_path))
+        assert begun.wait(10)
+        for name in "abc":  # files that the sync under way may have missed
+            (tmp_path / name).write_bytes(b"x")
+            syncing.add_all_below(str(tmp_path))
+        go_on.set()
+    assert called == [0, 3]
