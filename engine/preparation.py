@@ -17,6 +17,7 @@ from engine.intake import Intake, find_sources, take_in
 from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
+from engine.report_gather import gather_material
 from engine.storage import (
     exists,
     join,
@@ -154,7 +155,8 @@ class _Run:
         document = validation_document(
             intake.exports, verdict, self.config, images_checked=images_checked
         )
-        write_report(join(self.staging, "report"), document, None, intake.issues)
+        material = gather_material(intake.index, intake.issues, document, self.work)
+        write_report(join(self.staging, "report"), document, None, intake.issues, material)
         summary = self.summary(intake, document, None)
         with _all_or_nothing(self.out):
             _clear(self.out)
@@ -170,10 +172,13 @@ class _Run:
     def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
         published = built.judge(intake, self.config)
         document = validation_document(intake.exports, published, self.config, sources=sources)
+        material = gather_material(
+            intake.index, intake.issues, document, self.work, kept=built.kept
+        )
         with self.work.timed("commit"):
             files = [*built.files]
             files += write_report(
-                join(self.staging, "report"), document, built.split, intake.issues
+                join(self.staging, "report"), document, built.split, intake.issues, material
             )
             _clear(self.out)
             for folder in _FOLDERS:

@@ -3,9 +3,12 @@
 All three are made from one document, so that they cannot tell different stories. The page is one
 file without a single request to anywhere: it is opened from a disk, mailed, attached to a ticket.
 Labels and file names are user text; Jinja2 escapes everything that is put into the page, and the
-page itself forbids every request and script. Its size is bounded, whatever the corpus.
+page itself forbids every request, and every script but that of `report.js`, which it names by its
+digest. Its size is bounded, whatever the corpus.
 """
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +31,25 @@ from engine.report_charts import (
     shorten,
     split_rows,
 )
+from engine.report_figures import (
+    area_histogram,
+    evidence,
+    example_parts,
+    heat_map,
+    objects_histogram,
+    pairs,
+    picture_address,
+    places,
+    stretches_path,
+    track_marks,
+    video_rows,
+)
+from engine.report_material import Material
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
 
 __all__ = ["export_entry", "finding_lines", "render_page", "validation_document", "write_report"]
+
+_FOLDER = Path(__file__).parent
 
 
 def validation_document(
@@ -108,6 +127,7 @@ def write_report(
     document: Mapping[str, Any],
     split: Mapping[str, Any] | None,
     issues: pa.Table,
+    material: Material | None = None,
 ) -> list[FileDigest]:
     """Write the three files of a report.
 
@@ -116,11 +136,12 @@ def write_report(
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
         issues: every single one, of `ISSUE_SCHEMA`.
+        material: what the page shows beside it; None: it shows less.
 
     Returns:
         Their digests, named as in OUT.
     """
-    page = render_page(document, split).encode()
+    page = render_page(document, split, material).encode()
     return [
         write_bytes(
             join(folder, "validation.json"), encode(document), name="report/validation.json"
@@ -141,28 +162,60 @@ def _write_issues(path: str, issues: pa.Table) -> FileDigest:
     return sink.digest()
 
 
-def render_page(document: Mapping[str, Any], split: Mapping[str, Any] | None) -> str:
+def render_page(
+    document: Mapping[str, Any],
+    split: Mapping[str, Any] | None,
+    material: Material | None = None,
+) -> str:
     """Render the page for people.
 
     Args:
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
+        material: figures, timelines and pictures; None: the page goes without.
     """
     import jinja2  # only a run that writes a report pays for it
 
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_FOLDER),
+    )  # fmt: skip
     environment.filters |= {
-        "bytes": bytes_text, "by_video": frames_by_video, "count": count_text,
+        "address": picture_address, "area_histogram": area_histogram, "bytes": bytes_text,
+        "by_video": frames_by_video, "count": count_text, "example_parts": example_parts,
+        "heat_map": heat_map, "objects_histogram": objects_histogram, "pairs": pairs,
         "percent": percent_text, "points": points_text, "short": shorten,
+        "stretches": stretches_path, "track_marks": track_marks, "video_rows": video_rows,
     }  # fmt: skip
-    template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     certificate = split.get("certificate") if split else None
-    return environment.from_string(template).render(
+    told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
+    proofs, proofs_omitted = evidence(material)
+    style, script = (_part(name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html").render(
         report=document,
         split=split,
         splits=split_rows(certificate, SPLIT_NAMES) if certificate else [],
         chart=class_chart(document["class_counts"], certificate, SPLIT_NAMES),
-        sources_only=[f for f in document["sources"]["findings"] if f not in document["findings"]],
+        published={f["code"] for f in document["findings"]},
+        sources_only=[
+            f
+            for f in document["sources"]["findings"]
+            if (f["code"], f["count"], tuple(f["frames"])) not in told
+        ],
+        material=material,
+        places=places(material),
+        proofs=proofs,
+        proofs_omitted=proofs_omitted,
+        css=style,
+        script=script,
+        script_digest=_digest(script),
     )
+
+
+def _part(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Name a script as a content security policy does (CSP Level 3, section 2.3.1)."""
+    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

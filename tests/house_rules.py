@@ -12,19 +12,19 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion black byte_ranges caps contours english errors findings frame_times"
+    0: "apportion black byte_ranges caps contours english errors findings frame_tally frame_times"
     " images json_structure report_charts rle_text sample_files sav_names track_motion"
-    " turn_plan version wording",
-    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
-    " sample_spec sources storage tasks",
+    " turn_plan version wording worst_cases",
+    1: "centroids choices frame_json json_ranges masks members placement report_material"
+    " sample_scene sample_spec sources storage tasks",
     2: "config conversations dialect identity manifest mask_check masklets opening pairing"
-    " records sample_masks sample_notations splits tables",
+    " records report_figures sample_masks sample_notations splits tables thumbnails timelines",
     3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
     " sav_listing tracks",
-    4: "likeness plan report stages survey track_check",
+    4: "likeness picture_choice plan report report_look stages survey track_check",
     5: "pipeline",
     6: "work",
-    7: "intake",
+    7: "intake report_gather",
     8: "dataset_build validation",
     9: "preparation",
     10: "__init__",
