@@ -22,7 +22,7 @@ from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
 from engine.stages import ScanResult, ScanTask, scan_range
-from engine.storage import join
+from engine.storage import file_name, join
 from engine.survey import OpenTask, open_source
 from engine.tables import read_table
 from engine.tasks import Task
@@ -30,6 +30,10 @@ from engine.track_check import TrackTask, check_video
 from engine.work import Work
 
 __all__ = ["Intake", "find_sources", "take_in"]
+
+
+# As many as the report shows: a picture of each of 5,000 exports would be 170 MB on the driver.
+_DRAWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,12 @@ class Intake:
     issues: pa.Table
     frames_read: int
     objects_read: int
+
+    @property
+    def evidence_images(self) -> dict[str, bytes]:
+        """Both readings of a frame's masks as a picture, by video id, of the first exports."""
+        drawn = [(e.video_id, e.evidence_image) for e in self.exports if e.evidence_image]
+        return dict(reversed(drawn[:_DRAWN]))  # of several of one video, the first
 
     def judge(self, config: Config) -> Verdict:
         """Sum everything up to findings and a status."""
@@ -122,12 +132,14 @@ def take_in(
 
 
 def _open(sources: Sequence[str], staging: str, config: Config, work: Work) -> list[OpenedExport]:
+    drawn = set(sorted(sources, key=lambda source: (file_name(source), source))[:_DRAWN])
     tasks = [
         Task(
             key=f"open-{place:05d}",
             payload=OpenTask.of(
                 source, join(staging, "ranges", f"{place:05d}"), config, len(sources),
                 frames_per_range=work.frames_per_range,
+                draw="small" if source in drawn else "none",
             ),
         )
         for place, source in enumerate(sources)

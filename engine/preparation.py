@@ -28,6 +28,7 @@ from engine.manifest import (
 from engine.publication import complete, is_pending, publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
+from engine.report_gather import gather_material
 from engine.root_card import CARD_NAME, content_digest, root_card
 from engine.storage import (
     FileDigest,
@@ -157,7 +158,11 @@ class _Run:
         document = validation_document(
             intake.exports, verdict, self.config, images_checked=images_checked, sources=sources
         )
-        write_report(join(self.staging, "report"), document, None, intake.issues)
+        material = gather_material(
+            intake.index, intake.issues, document, self.work,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
+        write_report(join(self.staging, "report"), document, None, intake.issues, material=material)
         summary = self.summary(intake, document, None)
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         publish(self.out, ("report", "summary.json"))
@@ -168,11 +173,15 @@ class _Run:
     ) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
         document = validation_document(intake.exports, published, self.config, sources=sources)
+        material = gather_material(
+            intake.index, intake.issues, document, self.work, kept=built.kept,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
         with self.work.timed("commit"):
             files = [*built.files, *self.write_cards(document, built)]
             files += write_report(
                 join(self.staging, "report"), document, built.split, intake.issues,
-                weights=built.weights,
+                material=material, weights=built.weights,
             )  # fmt: skip
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))

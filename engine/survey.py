@@ -5,7 +5,6 @@ by evidence which grid the masks are on, in which order their runs go, and wheth
 on the frames. The evidence is kept: the report and `inspect` show why.
 """
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 
 from engine import dialect, identity, images, masks, rle_text
 from engine.caps import Caps
+from engine.clean_frames import clean_frames, export_stem
 from engine.config import Config, Execution
-from engine.errors import ExportError
 from engine.evidence_image import draw_as_asked
 from engine.export import (
     CutExport,
@@ -28,12 +27,10 @@ from engine.export import (
 )
 from engine.frame_json import Masklets, RawFrame
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
-from engine.opening import open_images
 from engine.pairing import ImageIndex
-from engine.records import Issue, OpenedExport, Video
+from engine.records import Issue, OpenedExport
 from engine.sav_listing import list_exports
-from engine.sav_names import sav_video
-from engine.storage import exists, file_name, join
+from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 
 __all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
@@ -112,6 +109,7 @@ class OpenTask:
             source=source,
             staging=join(self.staging, f"{number:05d}"),
             sources=self.sources + several - 1,
+            draw=self.draw if number == 0 or self.draw == "full" else "none",
             video_id=self.video_ids.get(source) or self.video_ids.get(members.annotations),
         )
 
@@ -146,7 +144,10 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     own_images = ImageIndex.of(members.values())
     used_images, image_source = own_images, members.location
     if task.frames is not None:
-        used_images, image_source = _clean_frames(task, read_video({}, metadata, task.source))
+        used_images, image_source = clean_frames(
+            task.frames, task.source, read_video({}, metadata, task.source).filename, task.sources,
+            caps=task.caps,
+        )  # fmt: skip
     cut = cut_export(
         members,
         used_images,
@@ -164,7 +165,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     painted = found.evidence is not None and dialect.painted(found.evidence, task.painted_share)
     found = replace(found, masklets=cut.masklets, painted=painted)
     video_id = task.video_id or identity.video_id(
-        filename=video.filename or _stem(task.source),
+        filename=video.filename or export_stem(task.source),
         width=video.width,
         height=video.height,
         total_frames=video.total_frames_declared,
@@ -358,36 +359,6 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
             whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
             return sorted(whole - set(cut.frame_indices))
     return []
-
-
-def _stem(source: str) -> str:
-    name = file_name(source)
-    return sav_video(name) or posixpath.splitext(name)[0]
-
-
-def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
-    """Find the frames that are to be used instead of the export's own.
-
-    A folder of frames serves one export; for several, it holds one folder a video, called as the
-    export or as its video file.
-    """
-    place = task.frames or ""
-    names = [_stem(task.source)] + ([_stem(video.filename)] if video.filename else [])
-    for name in names:
-        if exists(join(place, name)):
-            place = join(place, name)
-            break
-    else:
-        if task.sources > 1:
-            raise ExportError(
-                place, f"holds no frames for {file_name(task.source)}",
-                expected=f"a folder {' or '.join(names)}",
-            )  # fmt: skip
-    listed = with_crcs(open_images(place, caps=task.caps))
-    index = ImageIndex.of(listed.values())
-    if not index.in_order:
-        raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
-    return index, listed.location
 
 
 def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:

@@ -10,6 +10,7 @@ from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
 from engine.records import OpenedExport
 from engine.report import export_entry, validation_document, write_report
+from engine.report_gather import gather_material
 from engine.storage import join, remove, temporary_folder, write_bytes
 from engine.survey import OpenTask, open_source
 from engine.tasks import LocalRunner, Task
@@ -65,7 +66,10 @@ def validate(
         verdict = intake.judge(config)
         document = validation_document(intake.exports, verdict, config)
         if report is not None:
-            write_report(report, document, None, intake.issues)
+            material = gather_material(
+                intake.index, intake.issues, document, work, evidence_images=intake.evidence_images
+            )
+            write_report(report, document, None, intake.issues, material=material)
         return document
 
 

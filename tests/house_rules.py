@@ -13,23 +13,24 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " images json_structure label_text report_charts rle_text sample_files sav_names swaps"
-    " thresholds track_motion turn_plan version visible wording",
+    " frame_tally images json_structure label_text report_charts rle_text sample_files"
+    " sav_names swaps thresholds track_motion turn_plan version visible wording"
+    " worst_cases",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
-    " json_ranges junit label_map masks members policy sample_scene sample_spec sources"
-    " split_file split_input storage summary_md tasks templates",
+    " json_ranges junit label_map masks members policy report_material sample_scene"
+    " sample_spec sources split_file split_input storage summary_md tasks templates",
     2: "balance config dialect existence group_objective identity manifest mask_check"
-    " masklets opening pairing phrases placement records root_card sample_masks"
-    " sample_notations segments tables",
-    3: "certificate config_file conversations evidence_image export frame_check frame_index"
-    " gate group_program group_search publication quality sample_export samples"
-    " sav_listing text_report tracks",
-    4: "group_placement hf_columns image_files likeness line_files plan prepared_rows report"
-    " row_checks stages survey text_rules track_check",
-    5: "coco_json hf_layout index_files llava_jsonl parquet_layout pipeline revos_json"
-    " splits swift_jsonl",
+    " masklets opening pairing phrases placement records report_figures root_card"
+    " sample_masks sample_notations segments tables thumbnails timelines",
+    3: "certificate clean_frames config_file conversations evidence_image export frame_check"
+    " frame_index gate group_program group_search publication quality sample_export"
+    " samples sav_listing text_report tracks",
+    4: "group_placement hf_columns image_files likeness line_files picture_choice plan"
+    " prepared_rows report row_checks stages survey text_rules track_check",
+    5: "coco_json hf_layout index_files llava_jsonl parquet_layout pipeline report_look"
+    " revos_json splits swift_jsonl",
     6: "division formats work",
-    7: "intake shards verification",
+    7: "intake report_gather shards verification",
     8: "shard_writer validation",
     9: "dataset_build",
     10: "preparation",
