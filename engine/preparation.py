@@ -152,8 +152,9 @@ class _Run:
     ) -> dict[str, Any]:
         """Leave the report of a failed run, and no dataset."""
         document = validation_document(
-            intake.exports, verdict, self.config, images_checked=images_checked
-        )
+            intake.exports, verdict, self.config, images_checked=images_checked,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
         write_report(join(self.staging, "report"), document, None, intake.issues)
         summary = self.summary(intake, document, None)
         with _all_or_nothing(self.out):
@@ -169,7 +170,10 @@ class _Run:
 
     def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
         published = built.judge(intake, self.config)
-        document = validation_document(intake.exports, published, self.config, sources=sources)
+        document = validation_document(
+            intake.exports, published, self.config, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
         with self.work.timed("commit"):
             files = [*built.files]
             files += write_report(

@@ -40,6 +40,7 @@ def validation_document(
     *,
     images_checked: str | None = None,
     sources: Verdict | None = None,
+    same_content: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the document behind validation.json.
 
@@ -50,6 +51,7 @@ def validation_document(
         images_checked: how far images were read, where that is not as configured: a run that fails
             early has seen headers only.
         sources: the verdict on all that was read, where that is another one.
+        same_content: videos that are one video under several names, as `Links.to_json` gives them.
     """
     whole = sources or verdict
     return {
@@ -72,6 +74,7 @@ def validation_document(
             "check_images": images_checked or config.check_images,
         },
         "exports": [export_entry(export) for export in exports],
+        "same_content": list(same_content),
     }
 
 

@@ -26,6 +26,7 @@ from engine.export import (
     sample_frames,
 )
 from engine.frame_json import Masklets, RawFrame
+from engine.looks import take_looks
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
 from engine.opening import open_images
 from engine.pairing import ImageIndex
@@ -176,6 +177,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         image_bytes=cut.image_bytes,
         images=cut.images,
         masklets=cut.masklets,
+        looks=take_looks(image_source, cut.pictured),
     )
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.config import Config, Execution
+from engine.content_links import find_links, looks_of_videos
 from engine.errors import OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
@@ -58,7 +59,8 @@ def validate(
     with _scratch(report) as staging, start_work(execution, exports, progress) as work:
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
         verdict = intake.judge(config)
-        document = validation_document(intake.exports, verdict, config)
+        same_content = intake.links.to_json()
+        document = validation_document(intake.exports, verdict, config, same_content=same_content)
         if report is not None:
             write_report(report, document, None, intake.issues)
         return document
@@ -72,7 +74,8 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
         config: `mask_order`, `frames`, `label` and `video_ids` matter; None: the defaults.
 
     Returns:
-        {"exports": [...]}, one entry an export, in the order named.
+        {"exports": [...], "same_content": [...]}: one entry an export, in the order named; and the
+        videos that are one under several names, as far as a sample of frames shows it.
 
     Raises:
         UsageError: wrong usage.
@@ -89,11 +92,13 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
             for place, source in enumerate(exports)
         ]
         opened = LocalRunner().run(open_source, tasks, stage="open")
+        every = [export for found in opened.values() for export in found]
+        in_order = sorted(every, key=lambda e: (e.video_id, e.content_digest, e.source))
         return {
             "exports": [
                 export_entry(export)
                 | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
-                for found in opened.values()
-                for export in found
-            ]
+                for export in every
+            ],
+            "same_content": find_links(looks_of_videos(in_order), None).to_json(),
         }

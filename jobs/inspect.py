@@ -34,6 +34,12 @@ def main(sources: tuple[str, ...], as_json: bool, **options: Any) -> None:
         else:
             for entry in document["exports"]:
                 _show(entry)
+            for link in document["same_content"]:
+                alike, sampled = link["alike_frames"], min(link["sampled_frames"])
+                click.echo(
+                    f"one video   {' and '.join(link['videos'])}: {alike} of {sampled} sampled "
+                    "frames look alike"
+                )
 
 
 def _show(entry: Mapping[str, Any]) -> None:

@@ -19,10 +19,10 @@ FLOORS = {
     " sample_spec sources storage tasks",
     2: "config conversations dialect identity manifest mask_check masklets opening pairing"
     " records sample_masks sample_notations splits tables",
-    3: "config_file export frame_check frame_index gate hf_layout quality sample_export"
+    3: "config_file export frame_check frame_index gate hf_layout looks quality sample_export"
     " sav_listing tracks",
-    4: "likeness plan report stages survey track_check",
-    5: "pipeline",
+    4: "content_links plan report stages survey track_check",
+    5: "near_duplicates pipeline",
     6: "work",
     7: "intake",
     8: "dataset_build validation",
