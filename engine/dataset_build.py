@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engine import text_report
 from engine.balance import weights_document
 from engine.config import SPLIT_NAMES, Config
+from engine.content_links import group_of_video
 from engine.division import Division, divide
 from engine.errors import RunError
 from engine.findings import CODES
@@ -27,6 +28,7 @@ from engine.frame_index import FrameIndex
 from engine.hf_layout import finish_quarantine
 from engine.intake import Intake
 from engine.manifest import encode
+from engine.near_duplicates import near_duplicates
 from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import Issue
@@ -116,7 +118,9 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     """
     index, policy = intake.index, Policy.of(config)
     with work.timed("split"):
-        division = divide(index, ~_set_aside(intake, policy), config)
+        videos = sorted({export.video_id for export in intake.exports})
+        groups = group_of_video(videos, intake.links)
+        division = divide(index, ~_set_aside(intake, policy), config, groups)
     assignment = division.assignment.copy()
     writer = ShardWriter(
         index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
@@ -136,18 +140,31 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     for name, document in division.fold_documents(assignment, rows).items():
         path = join(staging, "folds", name)
         files.append(write_bytes(path, encode(document), name=f"folds/{name}"))
+    split, leaks = _described(intake, division, assignment)
     return Built(
         files=tuple(files),
-        split=division.document(assignment),
+        split=split,
         samples=int(kept.sum()),
         kept=kept,
         aside=aside,
         issues=(*issues, *found),
-        leaks=tuple(division.issues(assignment)),
+        leaks=leaks,
         texts=text_report.document(text_report.merge(r.texts for r in results)),
         accounting=_account(intake, division, kept, aside, results),
         weights=_weights(index, assignment, rows),
     )
+
+
+def _described(
+    intake: Intake, division: Division, assignment: NDArray[np.int8]
+) -> tuple[dict[str, Any], tuple[Issue, ...]]:
+    """Make split.json, and what is to be said of videos that lie in several splits."""
+    document = division.document(assignment)
+    table = intake.index.table
+    copies, issues = near_duplicates(intake.links, table, assignment, SPLIT_NAMES)
+    if "certificate" in document:
+        document["certificate"]["near_duplicates"] = copies
+    return document, (*division.issues(assignment), *issues)
 
 
 def _weights(

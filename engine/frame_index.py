@@ -28,6 +28,8 @@ _NARROW = (
     "objects_declared",
     "objects_hidden",
     "errors",
+    "width",
+    "height",
     "image_bytes",
     "image_crc32",
     "annotation_digest",

@@ -4,18 +4,18 @@ This is what `prepare` and `validate` have in common. Everything here runs on th
 narrow columns only; the work is in the tasks it hands to the runner.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from engine import identity
 from engine.config import Config
+from engine.content_links import Links, find_links, looks_of_videos
 from engine.errors import UsageError
 from engine.findings import Severity
 from engine.frame_index import FrameIndex, gather, merge_repeated
-from engine.likeness import image_hashes
 from engine.mask_check import MaskReading
 from engine.policy import Policy
 from engine.quality import Verdict, judge
@@ -46,6 +46,7 @@ class Intake:
         issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges, then of videos.
         frames_read: rows before equal ones were counted once.
         objects_read: object records declared in them.
+        links: videos that are one video under several names, with the evidence.
     """
 
     exports: tuple[OpenedExport, ...]
@@ -53,6 +54,7 @@ class Intake:
     issues: pa.Table
     frames_read: int
     objects_read: int
+    links: Links = field(default_factory=Links)
 
     @property
     def evidence_images(self) -> dict[str, bytes]:
@@ -112,6 +114,8 @@ def take_in(
     with work.timed("index"):
         everything = gather([result.rows_path for result in results])
         index, repeated = merge_repeated(everything)
+    with work.timed("links"):
+        links = find_links(looks_of_videos(exports), index.table)
     tracks = work.run(
         check_video,
         _track_tasks(exports, tasks, staging, config),
@@ -128,6 +132,7 @@ def take_in(
         issues=issues,
         frames_read=sum(result.frames for result in results),
         objects_read=everything.objects,
+        links=links,
     )
 
 
@@ -171,13 +176,11 @@ def _refuse_mixed_masklets(exports: Sequence[OpenedExport]) -> None:
 
 def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
     """Tell exports of one video from different videos that share a name."""
-    shared = {video_id for video_id, n in Counter(e.video_id for e in exports).items() if n > 1}
-    hashes: defaultdict[int, dict[int, int]] = defaultdict(dict)
-    for place, export in enumerate(exports):
-        if export.video_id in shared:
-            hashes[place] = image_hashes(export)
     names = identity.resolve_names(
-        [(e.video_id, e.content_digest, hashes[place]) for place, e in enumerate(exports)]
+        [
+            (e.video_id, e.content_digest, {look.frame_index: look.phash for look in e.looks})
+            for e in exports
+        ]
     )
     return [_renamed(export, name) for export, name in zip(exports, names, strict=True)]
 

@@ -156,8 +156,9 @@ class _Run:
     ) -> dict[str, Any]:
         """Leave the report of a failed run, and no dataset."""
         document = validation_document(
-            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources
-        )
+            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
         material = gather_material(
             intake.index, intake.issues, document, self.work,
             evidence_images=intake.evidence_images,
@@ -172,7 +173,10 @@ class _Run:
         self, intake: Intake, sources: Verdict, built: Built, published: Verdict
     ) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
-        document = validation_document(intake.exports, published, self.config, sources=sources)
+        document = validation_document(
+            intake.exports, published, self.config, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
         material = gather_material(
             intake.index, intake.issues, document, self.work, kept=built.kept,
             evidence_images=intake.evidence_images,

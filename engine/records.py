@@ -18,6 +18,7 @@ __all__ = [
     "ISSUE_SCHEMA",
     "RANGE_SCHEMA",
     "Issue",
+    "Look",
     "OpenedExport",
     "RangeFile",
     "Video",
@@ -77,6 +78,21 @@ class Issue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One frame, to be compared with others.
+
+    Args:
+        frame_index: of the frame in its export.
+        phash: `identity.phash` of it.
+        cells: 768 bytes, uint8 (16, 16, 3): mean red, green, blue of a 16x16 grid, row by row.
+    """
+
+    frame_index: int
+    phash: int
+    cells: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RangeFile:
     """A stretch of an export's frame records, cut out and stored for one scan task.
 
@@ -109,6 +125,7 @@ class OpenedExport:
         image_bytes: their size as stored.
         masklets: of an SA-V file; None for any other.
         evidence_image: both readings of a frame's masks as a picture file, where it was asked for.
+        looks: of a sample of its frames, by frame index.
     """
 
     source: str
@@ -126,6 +143,7 @@ class OpenedExport:
     image_bytes: int
     masklets: Masklets | None = None
     evidence_image: bytes | None = None
+    looks: tuple[Look, ...] = ()
 
     @property
     def name(self) -> str:

@@ -72,6 +72,7 @@ def validation_document(
     *,
     images_checked: str | None = None,
     sources: Verdict | None = None,
+    same_content: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the document behind validation.json.
 
@@ -82,6 +83,7 @@ def validation_document(
         images_checked: how far images were read, where that is not as configured: a run that fails
             early has seen headers only.
         sources: the verdict on all that was read, where that is another one.
+        same_content: videos that are one video under several names, as `Links.to_json` gives them.
     """
     whole = sources or verdict
     return {
@@ -109,6 +111,7 @@ def validation_document(
             "thresholds": asdict(config.thresholds),
         },
         "exports": [export_entry(export) for export in exports],
+        "same_content": list(same_content),
     }
 
 

@@ -26,6 +26,7 @@ from engine.export import (
     sample_frames,
 )
 from engine.frame_json import Masklets, RawFrame
+from engine.looks import take_looks
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
 from engine.pairing import ImageIndex
 from engine.records import Issue, OpenedExport
@@ -162,8 +163,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     frames = _sample(cut)
     pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
     found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
-    painted = found.evidence is not None and dialect.painted(found.evidence, task.painted_share)
-    found = replace(found, masklets=cut.masklets, painted=painted)
+    found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or identity.video_id(
         filename=video.filename or export_stem(task.source),
         width=video.width,
@@ -188,6 +188,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         images=cut.images,
         masklets=cut.masklets,
         evidence_image=found.drawing(task.draw),
+        looks=take_looks(image_source, cut.pictured),
     )
 
 
@@ -203,6 +204,10 @@ class _Found:
     samples_grid: tuple[int, int] | None = None
     painted: bool = False
     masklets: Masklets | None = None
+
+    def shows_paint(self, least: float) -> bool:
+        """Say whether so much of the masks' boundaries carries the overlay's colour."""
+        return self.evidence is not None and dialect.painted(self.evidence, least)
 
     def drawing(self, kind: Literal["none", "small", "full"]) -> bytes | None:
         """Draw both readings of a frame; None if that is not asked for or cannot be."""

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.config import Config, Execution
+from engine.content_links import find_links, looks_of_videos
 from engine.errors import OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
@@ -64,7 +65,8 @@ def validate(
     with _scratch(report) as staging, start_work(execution, exports, progress) as work:
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
         verdict = intake.judge(config)
-        document = validation_document(intake.exports, verdict, config)
+        same_content = intake.links.to_json()
+        document = validation_document(intake.exports, verdict, config, same_content=same_content)
         if report is not None:
             material = gather_material(
                 intake.index, intake.issues, document, work, evidence_images=intake.evidence_images
@@ -85,7 +87,8 @@ def inspect(
             entry has the file's name as `drawing`, or None where there was nothing to draw.
 
     Returns:
-        {"exports": [...]}, one entry an export, in the order named.
+        {"exports": [...], "same_content": [...]}: one entry an export, in the order named; and the
+        videos that are one under several names, as far as a sample of frames shows it.
 
     Raises:
         UsageError: wrong usage.
@@ -117,7 +120,9 @@ def inspect(
     if draw is not None:
         for entry, name in zip(entries, _write_drawings(draw, opened), strict=True):
             entry["drawing"] = name
-    return {"exports": entries}
+    in_order = sorted(opened, key=lambda e: (e.video_id, e.content_digest, e.source))
+    links = find_links(looks_of_videos(in_order), None)
+    return {"exports": entries, "same_content": links.to_json()}
 
 
 def _write_drawings(folder: str, opened: Sequence[OpenedExport]) -> list[str | None]:

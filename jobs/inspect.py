@@ -42,6 +42,12 @@ def main(sources: tuple[str, ...], draw: str | None, as_json: bool, **options: A
                 if draw is not None:
                     drawing = entry["drawing"]
                     say(f"  drawn       {f'{draw}/{drawing}' if drawing else 'nothing to draw'}")
+            for link in document["same_content"]:
+                alike, sampled = link["alike_frames"], min(link["sampled_frames"])
+                say(
+                    f"one video   {' and '.join(link['videos'])}: {alike} of {sampled} sampled "
+                    "frames look alike"
+                )
 
 
 def _show(entry: Mapping[str, Any]) -> None:

@@ -712,7 +712,7 @@ def test_names_and_sentences_of_the_user_reach_every_part(tmp_path):
     assert any("label_map_unused" in line for line in summary["findings"])  # object_1: farm's wins
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["config"]["label_map"] == given
-    index = pq.read_table(tmp_path / "out" / "index" / "frames.parquet")
+    index = pq.read_table(tmp_path / "out" / "index")
     assert set(index["labels"].to_pylist()[0]) == {"ox", "kettle"}
     rows = [
         row for split in datasets.load_from_disk(tmp_path / "out" / "hf").values() for row in split
