@@ -11,7 +11,17 @@ from typing import Literal
 
 __all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
 
-Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label", "key"]
+Unit = Literal[
+    "frame",
+    "frame listed",
+    "frame sound or not",
+    "object",
+    "export",
+    "video",
+    "class",
+    "label",
+    "key",
+]
 
 
 class Severity(StrEnum):
@@ -331,7 +341,7 @@ CODES: dict[str, FindingCode] = {
         "video or --split temporal; one video can be cut in time with --temporal-segments.",
     ),
     "quarantined": _warning(
-        "frame",
+        "frame sound or not",
         "frame ({percent}) was set aside",
         "frames ({percent}) were set aside",
         "The reasons are in the folder quarantine; mend the export and add it again.",

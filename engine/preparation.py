@@ -185,7 +185,7 @@ class _Run:
             files = [*built.files, *self.write_cards(document, built)]
             files += write_report(
                 join(self.staging, "report"), document, built.split, intake.issues,
-                material=material, weights=built.weights,
+                material=material, weights=built.weights, texts=built.texts,
             )  # fmt: skip
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))

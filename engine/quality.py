@@ -89,9 +89,13 @@ def judge(
     videos = len(pc.unique(frames["video_id"]))
     objects = pc.sum(frames["objects_declared"]).as_py() or 0
     found = pa.concat_tables([issue_table([*label_issues(class_counts), *extra]), issues])
-    failed = pc.sum(pc.equal(found["code"], "frames_not_exported")).as_py() or 0
+    failed, aside = (
+        pc.sum(pc.equal(found["code"], code)).as_py() or 0
+        for code in ("frames_not_exported", "quarantined")
+    )
     units = {
-        "frame": len(frames), "frame listed": len(frames) + failed, "object": objects,
+        "frame": len(frames), "frame listed": len(frames) + failed,
+        "frame sound or not": len(frames) + aside, "object": objects,
         "video": videos, "label": len(class_counts), "export": exports, "key": label_keys,
     }  # fmt: skip
     findings = findings_of(found, units, class_counts, imbalance, policy)
@@ -207,8 +211,12 @@ def _finding(
 ) -> dict[str, Any]:
     known = CODES[code]
     frames = sorted(set(rows["frame_id"].drop_null().to_pylist()))
-    # One frame may have several issues of a code that counts frames.
-    count = len(frames) if known.unit.startswith("frame") and frames else len(rows)
+    videos = sorted(set(rows["video_id"].drop_null().to_pylist()))
+    # One frame or video may have several issues of a code that counts frames or videos.
+    count = len(rows)
+    for unit, column, names in (("frame", "frame_id", frames), ("video", "video_id", videos)):
+        if known.unit.startswith(unit):
+            count = len(names) + rows[column].null_count
     total = max(totals.get(known.unit, 0), count)
     return {
         "code": code,
@@ -218,7 +226,7 @@ def _finding(
         "count": count,
         "fraction": count / total if total else 0.0,
         "frames": frames[:_FRAMES_LISTED],
-        "videos": sorted(set(rows["video_id"].drop_null().to_pylist()))[:_FRAMES_LISTED],
+        "videos": videos[:_FRAMES_LISTED],
         "examples": [_example(row) for row in rows.slice(0, _EXAMPLES).to_pylist()],
         "recommendation": known.recommendation,
     }

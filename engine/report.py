@@ -46,8 +46,10 @@ from engine.report_figures import (
     video_rows,
 )
 from engine.report_material import Material
+from engine.report_texts import kinds, kinds_of_classes, told_sentence
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
 from engine.summary_md import summary_markdown
+from engine.thresholds import Thresholds
 
 __all__ = [
     "SCHEMA_ID",
@@ -153,6 +155,7 @@ def write_report(
     *,
     material: Material | None = None,
     weights: Mapping[str, Any] | None = None,
+    texts: Mapping[str, Any] | None = None,
 ) -> list[FileDigest]:
     """Write the files of a report.
 
@@ -163,11 +166,12 @@ def write_report(
         issues: every single one, of `ISSUE_SCHEMA`.
         material: what the page shows beside it; None: it shows less.
         weights: of the rows to train on, as `balance.weights_document` makes them; None: none.
+        texts: what the texts are worth, as `text_report.document` says it; None: there are none.
 
     Returns:
         Their digests, named as in OUT.
     """
-    page = render_page(document, split, material).encode()
+    page = render_page(document, split, material, weights=weights, texts=texts).encode()
     files = {
         "validation.json": encode(document),
         "summary.md": summary_markdown(document, split).encode(),
@@ -201,6 +205,9 @@ def render_page(
     document: Mapping[str, Any],
     split: Mapping[str, Any] | None,
     material: Material | None = None,
+    *,
+    weights: Mapping[str, Any] | None = None,
+    texts: Mapping[str, Any] | None = None,
 ) -> str:
     """Render the page for people.
 
@@ -208,6 +215,8 @@ def render_page(
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
         material: figures, timelines and pictures; None: the page goes without.
+        weights: as for `write_report`.
+        texts: as for `write_report`.
     """
     import jinja2  # only a run that writes a report pays for it
 
@@ -218,9 +227,10 @@ def render_page(
     environment.filters |= {
         "address": picture_address, "area_histogram": area_histogram, "bytes": bytes_text,
         "by_video": frames_by_video, "count": count_text, "example_parts": example_parts,
-        "heat_map": heat_map, "objects_histogram": objects_histogram, "pairs": pairs,
-        "percent": percent_text, "points": points_text, "short": shorten,
-        "stretches": stretches_path, "track_marks": track_marks, "video_rows": video_rows,
+        "heat_map": heat_map, "kinds": kinds, "kinds_of_classes": kinds_of_classes,
+        "objects_histogram": objects_histogram, "pairs": pairs, "percent": percent_text,
+        "points": points_text, "short": shorten, "stretches": stretches_path,
+        "told_sentence": told_sentence, "track_marks": track_marks, "video_rows": video_rows,
     }  # fmt: skip
     certificate = split.get("certificate") if split else None
     told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
@@ -241,10 +251,20 @@ def render_page(
         places=places(material),
         proofs=proofs,
         proofs_omitted=proofs_omitted,
+        orders={each["video_id"]: each["dialect"]["order"] for each in document["exports"]},
+        weighted=weights["classes"] if weights else None,
+        texts=texts,
+        thresholds=_thresholds(document["policy"]["thresholds"]),
         css=style,
         script=script,
         script_digest=_digest(script),
     )
+
+
+def _thresholds(held: Mapping[str, float]) -> list[tuple[str, float, float]]:
+    """Name, value and default of each threshold in force."""
+    usual = asdict(Thresholds())
+    return [(name, value, usual[name]) for name, value in sorted(held.items())]
 
 
 def _part(name: str) -> str:

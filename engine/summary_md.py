@@ -12,7 +12,7 @@ from engine.visible import markdown
 
 __all__ = ["summary_markdown"]
 
-_FINDINGS, _CLASSES, _EXPORTS, _EXAMPLES = 50, 30, 20, 3
+_FINDINGS, _CLASSES, _EXPORTS, _EXAMPLES, _LINKS = 50, 30, 20, 3, 10
 _SENTENCE, _ADVICE = 400, 700
 
 
@@ -43,7 +43,8 @@ def summary_markdown(document: Mapping[str, Any], split: Mapping[str, Any] | Non
     lines += _findings("Findings", document["findings"])
     if aside:
         lines += _findings("Findings in the sources", sources["findings"])
-    lines += _splits(split) + _classes(document) + _exports(document) + _policy(document["policy"])
+    lines += _splits(split) + _classes(document) + _exports(document)
+    lines += _same_content(document["same_content"]) + _policy(document["policy"])
     return "\n".join(lines) + "\n"
 
 
@@ -87,10 +88,24 @@ def _splits(split: Mapping[str, Any] | None) -> list[str]:
     total = sum(split["sizes"].values()) or 1
     lines = ["", "## Splits", "", f"Strategy {split['strategy']}, seed {split['seed']}.", ""]
     lines += ["| split | frames | share | wanted |", "|---|---|---|---|"]
-    return lines + [
+    lines += [
         f"| {name} | {size:,} | {size / total:.1%} | {split['ratios'][name]:.1%} |"
         for name, size in split["sizes"].items()
     ]
+    said = [_deviation("Largest deviation of a class", split.get("certificate"))]
+    if "folds" in split:
+        folds = f"In {split['folds']['count']} folds"
+        said.append(_deviation(folds, split["folds"]["certificate"]))
+    said += [f"Left out ({name}): {n:,}." for name, n in split["excluded"].items()]
+    said = list(filter(None, said))
+    return [*lines, "", " ".join(said)] if said else lines
+
+
+def _deviation(what: str, certificate: Mapping[str, Any] | None) -> str:
+    if certificate is None or certificate["max_deviation_class"] is None:
+        return ""
+    points = certificate["max_deviation_points"]
+    return f"{what}: {points:.1f} points ({markdown(certificate['max_deviation_class'], 60)})."
 
 
 def _classes(document: Mapping[str, Any]) -> list[str]:
@@ -120,6 +135,21 @@ def _exports(document: Mapping[str, Any]) -> list[str]:
     ]
     if len(exports) > _EXPORTS:
         lines += ["", f"and {len(exports) - _EXPORTS:,} more exports"]
+    return lines
+
+
+def _same_content(links: list[dict[str, Any]]) -> list[str]:
+    if not links:
+        return []
+    lines = ["", "## One video under several names", ""]
+    lines += ["| videos | equal images | sampled frames alike |", "|---|---|---|"]
+    lines += [
+        f"| {' and '.join(markdown(video, 80) for video in link['videos'])} | "
+        f"{link['equal_images']:,} | {link['alike_frames']:,} of {min(link['sampled_frames']):,} |"
+        for link in links[:_LINKS]
+    ]
+    if len(links) > _LINKS:
+        lines += ["", f"and more: {len(links) - _LINKS:,}"]
     return lines
 
 

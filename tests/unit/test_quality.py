@@ -227,6 +227,29 @@ def test_every_code_can_be_summed_up():
         assert finding["count"] == 1
 
 
+def test_frames_and_videos_are_counted_once_however_much_is_found_of_them():
+    issues = [
+        Issue(code="split_leakage", source="", video_id="v", message="within itself"),
+        Issue(code="split_leakage", source="", video_id="v", frame_id="v/1", message="and another"),
+        Issue(code="frame_malformed", source="a", video_id="v", frame_id="v/1", message="m"),
+        Issue(code="frame_malformed", source="a", video_id="v", frame_id="v/1", message="n"),
+        Issue(code="frame_malformed", source="a", video_id="v", message="no index"),
+    ]
+    malformed, leakage = findings_of(issue_table(issues), TOTALS, {}, None)
+    assert (malformed["count"], malformed["fraction"]) == (2, 0.02)
+    assert (leakage["count"], leakage["fraction"]) == (1, 0.5)
+    assert leakage["message"] == "1 video (50.0%) has near-identical frames in more than one split"
+
+
+def test_what_was_set_aside_is_a_share_of_it_and_of_what_is_left():
+    aside = [
+        Issue(code="quarantined", source="", video_id="v", frame_id=f"v/{k}", message="m")
+        for k in range(2)
+    ]
+    (found,) = judge(table(*[["cat"]] * 6), issue_table([]), 9.0, aside, exports=1).findings
+    assert (found["count"], found["fraction"]) == (2, 0.25)
+
+
 def test_the_order_of_the_issues_does_not_show():
     issues = [
         Issue(code="image_missing", source="a", video_id="v", frame_id=f"v/{k}", message="m")

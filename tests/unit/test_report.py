@@ -17,11 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import text_report
 from engine.apportion import exact_ratios
 from engine.certificate import Account, certify
 from engine.config import SPLIT_NAMES, Config
 from engine.findings import CODES
 from engine.frame_tally import AREA_EDGES, GRID, Tally
+from engine.phrases import Turn
 from engine.quality import judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.report import finding_lines, render_page, validation_document, write_report
@@ -38,6 +40,7 @@ from engine.report_charts import (
 from engine.report_material import Mark, Material, Picture, Timeline, Together, Track
 from engine.split_input import SplitInput
 from engine.splits import Rule, divide_frames
+from engine.thresholds import Thresholds
 
 EVIDENCE = {
     "frames_looked": 16, "boundary_row": 19556, "boundary_column": 22308,
@@ -480,7 +483,8 @@ def test_without_a_split_the_page_says_so(document):
     page = page_of(document, None)
     assert "No frames were assigned to splits in this run." in page.text
     assert "Deviation" not in page.text
-    text = text_of(document, {"strategy": "random", "ratios": {}, "seed": 1, "sizes": {}})
+    empty = {"strategy": "random", "ratios": {}, "seed": 1, "sizes": {}, "excluded": {}}
+    text = text_of(document, empty)
     assert "No frames were assigned to splits" in text
 
 
@@ -521,7 +525,7 @@ def test_an_empty_split_is_given_with_its_reason(document):
 def test_an_export_is_shown_with_its_dialect(document):
     text = text_of(document)
     for part in (
-        "park.zip", "park-1a2b3c", f"1280 {TIMES} 720", "29.97 fps", "3,120 frames, 104.1 s",
+        "park.zip", "park-1a2b3c", f"1280 {TIMES} 720", "29.97 fps", "3,120 frames 104.1 s",
         "3,000 records", "2,999 images, 11.1 MB", f"256 {TIMES} 192 a known low-resolution",
         "row-major, by paint on the frames", PAINTED["order_sentence"], "painted row 96.1%",
         "column 2.2%",
@@ -719,3 +723,160 @@ def test_numbers_on_tints_can_be_read(document, theme):
         return "#" + "".join(f"{part:02x}" for part in parts)
 
     assert min(_contrast(colour["ink"], mixed(share)) for share in shares) >= 4.5
+
+
+def certified(**more):
+    split = split_of(LABELS)
+    split["certificate"] |= {
+        "near_duplicates": {
+            "exact_pairs": 5, "exact_pairs_within_videos": 2, "exact_pairs_plain": 1,
+            "near_pairs": 3, "near_basis": "sampled, at most 12 frames a video",
+            "examples": [{
+                "by": "equal image", "frames": ["v0/000001", "<v>/000002"],
+                "splits": ["train", "test"],
+            }],
+        },
+    } | more  # fmt: skip
+    return split
+
+
+def test_the_certificate_is_told_in_words(document):
+    split = certified(solver={"name": "milp", "optimal": True, "gap_points": 0.0})
+    split |= {"group_by": "video", "excluded": {"temporal_gap": 16, "split_file": 1}}
+    page = page_of(document, split)
+    assert "Placed by integer programming, proved to be the best" in page.text
+    seen = split["certificate"]
+    worst = f"{seen['max_deviation_points']:.1f} points, {seen['max_deviation_class']}"
+    assert f"{worst}; no other assignment under these rules has a smaller one" in page.text
+    assert "the frames of a video (--group-by video); videos: train" in page.text
+    assert "Left out 16 frames in gaps between stretches of time" in page.text
+    assert "Left out 1 frame as the split file says" in page.text
+    assert "5 pairs, 2 of them within a video; and 1 of plain images" in page.text
+    assert "3 pairs of linked videos; sampled, at most 12 frames a video" in page.text
+    assert "equal image: v0/000001 (train) and <v>/000002 (test)" in page.text
+    gap = certified(solver={"name": "swaps", "optimal": None, "gap_points": 2.25})
+    assert "; at most 2.2 above what cannot be avoided" in text_of(document, gap)
+    unknown = certified(solver={"name": "shuffle", "optimal": None, "gap_points": None})
+    text = text_of(document, unknown)
+    assert "Placed by a shuffle" in text
+    assert "cannot be avoided" not in text
+    assert "smaller one" not in text
+
+
+def test_frames_left_out_by_the_split_are_not_called_set_aside():
+    sources = verdict_of([*LABELS, *[["cat"]] * 9], [issue("mask_empty")])
+    document = validation_document([export()], verdict_of(LABELS), Config(), sources=sources)
+    split = certified() | {"excluded": {"temporal_gap": 8}}
+    text = text_of(document, split)
+    assert "Of their 69 frames, 1 was set aside" in text
+    assert "60 of 69 in the sources; 8 left out by the split" in text
+    everything = certified() | {"excluded": {"temporal_gap": 9}}
+    assert "set aside; the rest" not in text_of(document, everything)
+
+
+def test_folds_are_shown_with_their_sizes_and_certificate(document):
+    split = certified()
+    split["folds"] = {
+        "count": 3, "of": ["train", "validation"],
+        "certificate": {
+            "sizes": {str(n): {"achieved": 20 - n} for n in range(3)},
+            "max_deviation_class": "<cat>", "max_deviation_points": 4.44,
+            "solver": {"name": "search", "optimal": False, "gap_points": None},
+            "groups_in_several_folds": 0,
+        },
+    }  # fmt: skip
+    text = text_of(document, split)
+    assert "3 folds over train and validation 20, 19, 18 frames; the largest deviation" in text
+    assert "is 4.4 points, <cat>. No video lies in several folds." in text
+    split["folds"]["certificate"]["groups_in_several_folds"] = 2
+    assert "2 videos lie in several folds." in text_of(document, split)
+    assert " folds " not in text_of(document, certified())
+
+
+def test_the_policy_in_force_is_shown_with_what_differs_from_the_defaults():
+    config = Config(
+        validation="standard", ignore=("bbox_mismatch",), fail_on=("image_black", "area_jump"),
+        imbalance_ratio=4.0, thresholds=Thresholds(bbox_px=3.0),
+    )  # fmt: skip
+    verdict = verdict_of(LABELS, [issue("bbox_mismatch")])
+    text = text_of(validation_document([export()], replace_severity(verdict, "note"), config))
+    assert "Errors, by --fail-on area_jump, image_black" in text
+    assert "Notes, by --ignore bbox_mismatch" in text
+    assert "severe from 4:1" in text
+    assert "bbox_px 3 (by default 1)" in text
+    assert "flicker_frames 2," in text
+    assert "by the policy; else a warning" in text
+    plain = text_of(validation_document([export()], verdict, Config()))
+    assert "as by default, for every code" in plain
+    assert "(by default" not in plain
+    assert "by the policy; else" not in plain
+
+
+def replace_severity(verdict, severity):
+    return replace(verdict, findings=[f | {"severity": severity} for f in verdict.findings])
+
+
+def test_videos_that_are_one_are_listed_with_the_evidence(document):
+    link = {
+        "videos": ["<a>", "b"], "equal_images": 24, "images": [24, 30], "alike_frames": 11,
+        "sampled_frames": [12, 12], "examples": [["<a>/000001", "b/000002"]],
+    }  # fmt: skip
+    document["same_content"] = [link | {"images": None}] + [link] * 59
+    text = text_of(document)
+    assert "One video under several names" in text
+    assert "<a> b 24 11 of 12 and 12 <a>/000001 b/000002" in text
+    assert "24 of 24 and 30" in text
+    assert "and 10 more pairs in validation.json" in text
+    document["same_content"] = []
+    assert "several names" not in text_of(document)
+
+
+def test_rare_classes_are_listed_with_what_they_lack_and_where_they_are():
+    labels = [["person"] * 20] * 6 + [["<cat>"], ["dog"] * 13]
+    document = validation_document([export()], verdict_of(labels), Config())
+    weights = {"classes": {"person": {"repeat_factor": 1.0}, "<cat>": {"repeat_factor": 2.4495}}}
+    page = Page(render_page(document, None, weights=weights))
+    assert "What rare classes are short of" in page.text
+    missing = document["imbalance"]["classes"][0]["missing"]
+    assert f"<cat> 1 {missing} 2.45 v0 (1)" in page.text
+    assert "dog 13 1 none in train v0 (13)" in page.text
+    without = text_of(document)
+    assert f"<cat> 1 {missing} v0 (1)" in without
+    assert "Factor" not in without
+    even = validation_document([export()], verdict_of(LABELS), Config())
+    assert "short of" not in text_of(even)
+
+
+def test_the_texts_of_a_dataset_are_shown(document):
+    def said(question, answer, kind, label, yes=None):
+        classes = (label,) if label else ()
+        return Turn(kind=kind, question=question, answer=answer, classes=classes, yes=yes,
+                    words=frozenset())  # fmt: skip
+
+    rows = [
+        [said("Is there a <b>?", "Yes.", "exists", "<b>", True)],
+        [said("Is there a <b>?", "No.", "exists", "<b>", False)],
+        [
+            said("Segment \u202eit.", "x" * 10_000, "segment", "cat"),
+            said("What?", "A.", "rest", ""),
+        ],
+    ]
+    texts = text_report.document(text_report.tally(rows))
+    page = Page(render_page(document, None, texts=texts))
+    assert page.open == []
+    assert "4 questions with their answers on 3 frames." in page.text
+    assert "3 different wordings of 4; evenness 0.95" in page.text
+    assert "Is there a <b>? 2 · 50.0%" in page.text
+    assert "1 answered yes, 1 no. A question does not tell its answer: 0.00 bits" in page.text
+    assert "1 exists 2 · 50.0%" in page.text
+    assert "<b> 2 0 0" in page.text
+    assert "no class, or none named 0 1 0" in page.text
+    assert max(len(text) for text in page.isolated) <= 600
+    assert "#texts" in page.values("href")
+    assert "#texts" not in page_of(document).values("href")
+
+
+def test_an_option_in_an_advice_ends_before_the_punctuation(document):
+    document["findings"][0]["recommendation"] = "Use --group-by, or --frames."
+    html = render_page(document, None)
+    assert "Use <code>--group-by</code>, or <code>--frames</code>." in html

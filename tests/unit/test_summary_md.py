@@ -56,7 +56,7 @@ def test_it_says_what_the_document_says():
     bad = Issue(code="mask_empty", source="a", video_id="v0", frame_id="v0/1", message="as it is")
     verdict = verdict_of([["person"] * 9, ["dog"]], [bad])
     split = {
-        "strategy": "stratified", "seed": 42,
+        "strategy": "stratified", "seed": 42, "excluded": {"temporal_gap": 3},
         "ratios": {"train": 0.8, "validation": 0.1, "test": 0.1},
         "sizes": {"train": 8, "validation": 1, "test": 1},
     }  # fmt: skip
@@ -69,6 +69,24 @@ def test_it_says_what_the_document_says():
         ["person", "9"], ["dog", "1"],
     ]  # fmt: skip
     assert ["park.zip", "3,000", "2,999"] in [row[:3] for row in page.rows]
+
+
+def test_it_says_what_the_split_cost_and_which_videos_are_one():
+    document = document_of(verdict_of([["person"]]))
+    link = {"videos": ["a|b", "c"], "equal_images": 3, "alike_frames": 7, "sampled_frames": [12, 9]}
+    document["same_content"] = [link] * 11
+    worst = {"max_deviation_class": "a|`b`", "max_deviation_points": 12.345}
+    split = {
+        "strategy": "temporal", "seed": 1, "excluded": {"temporal_gap": 1600},
+        "ratios": {"train": 1.0}, "sizes": {"train": 5}, "certificate": worst,
+        "folds": {"count": 4, "certificate": worst | {"max_deviation_points": 3.0}},
+    }  # fmt: skip
+    text = summary_markdown(document, split)
+    html = MarkdownIt("commonmark").enable("table").render(text)
+    assert "<p>Largest deviation of a class: 12.3 points (a|`b`). " in html
+    assert "In 4 folds: 3.0 points (a|`b`). Left out (temporal_gap): 1,600.</p>" in html
+    assert read(text).rows.count(["a|b and c", "3", "7 of 9"]) == 10
+    assert "and more: 1" in text
 
 
 def test_a_changed_severity_is_said(tmp_path):
