@@ -100,13 +100,14 @@ class NotTrainableError(Sam2PrepError):
     Args:
         where: the dataset.
         reasons: one sentence a reason, never empty.
+        advice: what the user can do about it.
     """
 
     exit_code = 1
 
-    def __init__(self, where: str, reasons: Sequence[str]) -> None:
+    def __init__(self, where: str, reasons: Sequence[str], advice: str | None = None) -> None:
         self.reasons = tuple(reasons)
-        super().__init__(where, "; ".join(self.reasons))
+        super().__init__(where, "; ".join(self.reasons), advice=advice)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (NotTrainableError, (self.where, self.reasons))
+        return (NotTrainableError, (self.where, self.reasons, self.advice))

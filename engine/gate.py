@@ -2,8 +2,9 @@
 
 It goes by the published status and by nothing else than the dataset's own files. A dataset whose
 report was altered after it was published is refused, as is one that was never finished, or of which
-files are missing or have another size. That costs one listing, whatever the dataset holds; whether
-the bytes are the same is what `verify` reads them all for. Files that were added are let be:
+files are missing or have another size, images that are files of their own among them. That costs
+one listing and the tables of such images; whether the bytes are the same is what `verify` reads
+them all for. Files that were added are let be:
 datasets writes its caches beside what it reads.
 """
 
@@ -12,16 +13,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from engine.errors import NotTrainableError, RunError
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.storage import join, list_sizes, read_bytes
+from engine.tables import read_table
 from engine.visible import visible
 
 __all__ = ["require_trainable"]
 
 _REPORT = "report/validation.json"
 _FILES_NAMED = 5
+_AGAIN = "prepare the dataset again"
+_PAGE = "what to do is in {out}/report/report.html"
 
 
 def require_trainable(out: str) -> dict[str, Any]:
@@ -40,42 +45,61 @@ def require_trainable(out: str) -> dict[str, Any]:
     state = state_of(out)
     if state is OutState.FAILED:
         document = read_json(join(out, _REPORT))
-        raise NotTrainableError(out, ["validation FAILED", *_errors(document)])
+        raise _failed(out, document)
     if state is OutState.UNFINISHED:
-        raise NotTrainableError(out, ["the run that was to write this dataset did not finish"])
+        raise NotTrainableError(
+            out, ["the run that was to write this dataset did not finish"],
+            "run its command again",
+        )  # fmt: skip
     if state is OutState.PENDING:
         raise NotTrainableError(
-            out, ["a run's outcome is not in its place yet: run its command again"]
+            out, ["a run's outcome is not in its place yet"], "run its command again"
         )
     if state is not OutState.FINISHED:
         raise RunError(out, "holds no prepared dataset", advice="use: sam2prep prepare")
     try:
         manifest = read_manifest(out)
     except RunError as error:  # altered or unreadable: whatever it says now must not open the gate
-        raise NotTrainableError(out, [f"manifest.json: {error.complaint}"]) from error
-    wrong = _wrong_files(manifest, list_sizes(out))
+        raise NotTrainableError(out, [f"manifest.json {error.what}"], _AGAIN) from error
+    wrong = _wrong_files(out, manifest)
     if wrong:
-        raise NotTrainableError(out, wrong)
+        raise NotTrainableError(out, wrong, f"restore what was changed, or {_AGAIN}")
     listed = {file["path"]: file["sha256"] for file in manifest["files"]}
     data = read_bytes(join(out, _REPORT))
     if hashlib.sha256(data).hexdigest() != listed.get(_REPORT):
-        raise NotTrainableError(out, [f"{_REPORT} was altered since the dataset was published"])
+        raise NotTrainableError(
+            out, [f"{_REPORT} was altered since the dataset was published"], _AGAIN
+        )
     document = orjson.loads(data)
     if document["status"] == "FAILED":
-        raise NotTrainableError(out, ["validation FAILED", *_errors(document)])
+        raise _failed(out, document)
     return dict(document)
 
 
-def _errors(document: Mapping[str, Any]) -> list[str]:
-    return [f["message"] for f in document.get("findings", []) if f["severity"] == "error"]
+def _failed(out: str, document: Mapping[str, Any]) -> NotTrainableError:
+    errors = [f["message"] for f in document.get("findings", []) if f["severity"] == "error"]
+    return NotTrainableError(out, ["validation FAILED", *errors], _PAGE.format(out=out))
 
 
-def _wrong_files(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
-    """Say which files of the manifest are not there, or are not as long as they were."""
+def _wrong_files(out: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Say which files of the dataset are not there, or are not as long as they were."""
+    sizes = list_sizes(out)
     if _REPORT not in sizes:
         return [f"{_REPORT} is missing"]
     files = {file["path"]: file["size_bytes"] for file in manifest["files"]}
     files.pop(_REPORT, None)  # its digest is looked at, which says more
+    wrong = _differences(files, sizes)
+    for shard in () if wrong else manifest.get("digest_shards", ()):
+        try:
+            table = read_table(join(out, shard), ["path", "size_bytes"])
+        except pa.ArrowInvalid:
+            return [f"{shard} cannot be read"]
+        images = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+        wrong += _differences(images, sizes)
+    return wrong
+
+
+def _differences(files: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:
     missing = [path for path in files if path not in sizes]
     other = [path for path, size in files.items() if path in sizes and sizes[path] != size]
     return [

@@ -40,6 +40,9 @@ def test_the_gates_exit_code_is_1_and_its_reasons_are_kept():
     again = pickle.loads(pickle.dumps(shut))
     assert type(again) is NotTrainableError
     assert (again.reasons, str(again)) == (shut.reasons, str(shut))
+    advised = NotTrainableError("out", ["validation FAILED"], "look at the report")
+    assert str(pickle.loads(pickle.dumps(advised))) == "out: validation FAILED; look at the report"
+    assert advised.reasons == ("validation FAILED",)
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,57 @@ def test_many_missing_files_are_counted(out):
     assert len(shut.value.reasons[0]) < 300
 
 
+@pytest.fixture(scope="module")
+def with_images(tmp_path_factory):
+    """A dataset whose images are files, named by digest shards and not by the manifest."""
+    folder = tmp_path_factory.mktemp("images")
+    truth = write_sample_export(folder / "a.zip", **SMALL)
+    config = engine.Config(formats=("llava",))
+    engine.prepare([str(truth.path)], str(folder / "out"), config, HERE)
+    return folder / "out"
+
+
+def test_images_that_are_files_are_looked_for(with_images, tmp_path):
+    out = shutil.copytree(with_images, tmp_path / "out")
+    assert engine.require_trainable(str(out))["status"] == "PASSED"
+    first, second, *_ = sorted((out / "llava/images").rglob("*.*"))
+    named = {file["path"] for file in json.loads((out / "manifest.json").read_text())["files"]}
+    assert first.relative_to(out).as_posix() not in named
+    second.write_bytes(second.read_bytes() + b"x")
+    with pytest.raises(NotTrainableError, match=f"{second.name} changed in size"):
+        engine.require_trainable(str(out))
+    first.unlink()
+    with pytest.raises(NotTrainableError, match=f"{first.name} went missing"):
+        engine.require_trainable(str(out))
+
+
+def test_a_digest_shard_that_is_none_shuts_it(with_images, tmp_path):
+    out = shutil.copytree(with_images, tmp_path / "out")
+    shard = sorted((out / "digests").glob("*.parquet"))[0]
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(NotTrainableError, match=f"{shard.name} cannot be read"):
+        engine.require_trainable(str(out))
+
+
+def test_every_refusal_says_what_to_do(out, failed):
+    def said(place):
+        with pytest.raises(NotTrainableError) as shut:
+            engine.require_trainable(str(place))
+        return str(shut.value)
+
+    assert said(failed).endswith(f"; what to do is in {failed}/report/report.html")
+    (out / "hf/README.md").unlink()
+    assert said(out).endswith("published; restore what was changed, or prepare the dataset again")
+    (out / "manifest.json").write_text("{")
+    assert "manifest.json cannot be read" in said(out)
+    assert said(out).endswith("; prepare the dataset again")
+    (out / "manifest.json").unlink()
+    assert said(out).endswith("did not finish; run its command again")
+    (out / ".staging").mkdir()
+    (out / ".staging/commit.json").write_text("{}")
+    assert said(out).endswith("not in its place yet; run its command again")
+
+
 def test_files_that_were_added_do_not_shut_it(out):
     (out / "hf/train/cache-0123.arrow").write_bytes(b"datasets puts its caches there")
     assert engine.require_trainable(str(out))["status"] == "PASSED"
