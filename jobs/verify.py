@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, show_json, watched_progress
+from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress
 from jobs.options import common_options, execution_options
 from jobs.settings import resolve
 
@@ -36,14 +36,14 @@ def main(out: str, as_json: bool, **options: Any) -> None:
         if as_json:
             show_json(found)
         else:
-            click.echo(f"Status      {found['status']}")
-            click.echo(f"Looked at   {found['files']} files, {found['rows']} rows")
+            say(f"Status      {found['status']}")
+            say(f"Looked at   {found['files']} files, {found['rows']} rows")
             for problem in found["problems"][:_LINES]:
-                click.echo(f"Problem     {problem['file']}: {problem['problem']}")
+                say(f"Problem     {problem['file']}: {problem['problem']}")
             if len(found["problems"]) > _LINES:
-                click.echo(f"            and {len(found['problems']) - _LINES} more (see --json)")
+                say(f"            and {len(found['problems']) - _LINES} more (see --json)")
             for name in found["unknown_files"][:_LINES]:
-                click.echo(f"Unknown     {name}: in no list of this dataset")
+                say(f"Unknown     {name}: in no list of this dataset")
     sys.exit(1 if found["problems"] else 0)
 
 
