@@ -34,10 +34,11 @@ def summary_markdown(document: Mapping[str, Any], split: Mapping[str, Any] | Non
     )
     aside = sources["findings"] and sources["findings"] != document["findings"]
     if aside:
+        cut = " or left out by the split" if split is not None and split["excluded"] else ""
         lines += [
             "",
             f"The sources are {sources['status']} ({sources['frames']:,} frames); this is said of "
-            "what is left without the frames that were set aside.",
+            f"what is left without the frames that were set aside{cut}.",
         ]
     lines += _to_do(document)
     lines += _findings("Findings", document["findings"])

@@ -105,6 +105,12 @@ def test_the_sources_are_told_apart_from_what_is_left():
     left = verdict_of([["person"]])
     page = summary_markdown(document_of(left, sources=verdict_of([["person"]] * 2, [bad])), None)
     assert "Findings in the sources" in read(page).titles
+    assert "that were set aside." in page
+    split = {"strategy": "temporal", "seed": 1, "ratios": {}, "sizes": {}}
+    whole = verdict_of([["person"]] * 2, [bad])
+    for excluded, words in (({}, "set aside."), ({"temporal_gap": 1}, "left out by the split.")):
+        found = summary_markdown(document_of(left, sources=whole), split | {"excluded": excluded})
+        assert f"{words}\n" in found
     assert read(page).titles[0] == "sam2prep: PASSED"
     same = verdict_of([["person"]])
     assert "sources" not in summary_markdown(document_of(same, sources=same), None).lower()
