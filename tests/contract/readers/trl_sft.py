@@ -4,6 +4,7 @@ from types import MappingProxyType
 
 import datasets
 import numpy as np
+import transformers  # noqa: F401
 from absent import stand_in
 
 stand_in("accelerate", "peft", "torch")
