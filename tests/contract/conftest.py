@@ -50,12 +50,19 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def consumer(request, tmp_path_factory):
-    """Give an environment by the name of its pins."""
-    cache, made = request.config.cache.mkdir("consumers"), {}
+    """Give an environment by the name of its pins; without a registry, ask for none again."""
+    cache, made, unreachable = request.config.cache.mkdir("consumers"), {}, []
 
     def find(name):
         if name not in made:
-            made[name] = venvs.consumer(name, cache, tmp_path_factory.mktemp(name))
+            place = venvs.place_of(name, cache)
+            if unreachable and not place.exists():
+                raise unreachable[0]
+            try:
+                made[name] = venvs.consumer(name, cache, tmp_path_factory.mktemp(name))
+            except pytest.skip.Exception as skipped:
+                unreachable.append(skipped)
+                raise
         return made[name]
 
     return find

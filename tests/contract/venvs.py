@@ -72,18 +72,23 @@ def consumer(name: str, cache: Path, home: Path) -> Consumer:
         cache: the folder that keeps environments.
         home: as in `Consumer`.
     """
-    pins = HERE / "pins" / f"{name}.txt"
-    identity = f"{sys.version}\n{sys.executable}\n{pins.read_text()}"
-    place = cache / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+    place = place_of(name, cache)
     if not place.exists():
         # Under another name until it is whole: an interrupted session must leave nothing usable.
         begun = Path(tempfile.mkdtemp(dir=cache, prefix=f"{name}-"))
         try:
-            install(begun, pins)
+            install(begun, HERE / "pins" / f"{name}.txt")
             begun.rename(place)
         finally:
             shutil.rmtree(begun, ignore_errors=True)
     return Consumer(python=place / "bin" / "python", home=home)
+
+
+def place_of(name: str, cache: Path) -> Path:
+    """Say where an environment is kept: it is another one for other pins or another Python."""
+    pins = (HERE / "pins" / f"{name}.txt").read_text()
+    identity = hashlib.sha256(f"{sys.version}\n{sys.executable}\n{pins}".encode())
+    return cache / f"{name}-{identity.hexdigest()[:12]}"
 
 
 def install(place: Path, pins: Path) -> None:
