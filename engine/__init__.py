@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from engine.gate import require_trainable
     from engine.preparation import prepare
     from engine.validation import inspect, validate
+    from engine.verification import verify
 
 __all__ = [
     "Config",
@@ -42,6 +43,7 @@ __all__ = [
     "prepare",
     "require_trainable",
     "validate",
+    "verify",
 ]
 
 _HOME = {
@@ -51,6 +53,7 @@ _HOME = {
     "prepare": "preparation",
     "require_trainable": "gate",
     "validate": "validation",
+    "verify": "verification",
 }
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "FORMATS",
     "IMAGE_FILE_FORMATS",
     "checked_ratios",
+    "number_between",
     "of_kind",
     "one_of",
     "parse_format",
@@ -152,3 +153,20 @@ def real_number(name: str, value: object, *, expected: str, above: float) -> Non
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not above < value < math.inf:  # type: ignore[operator]
         raise ConfigError(name, "not a number in range", got=repr(value), expected=expected)
+
+
+def number_between(name: str, value: object, least: float, most: float) -> None:
+    """Refuse what is no number from `least` to `most`; no whole one, where both of them are whole.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    whole = isinstance(least, int) and isinstance(most, int)
+    if whole:
+        whole_number(name, value, least=int(least), most=int(most))
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= most:  # type: ignore[operator]
+        raise ConfigError(
+            name, "not a number in range", got=repr(value), expected=f"{least:g} to {most:g}"
+        )

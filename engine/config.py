@@ -12,11 +12,13 @@ from typing import Any, Literal
 
 import orjson
 
+from engine.box_text import BoxStyle
 from engine.caps import LARGEST_CAPS, Caps
 from engine.choices import (
     BOX_STYLES,
     IMAGE_FILE_FORMATS,
     checked_ratios,
+    number_between,
     of_kind,
     one_of,
     parse_format,
@@ -24,6 +26,11 @@ from engine.choices import (
     whole_number,
 )
 from engine.errors import ConfigError
+from engine.label_map import LabelMap
+from engine.policy import Policy
+from engine.split_file import check_split_file
+from engine.templates import Templates
+from engine.thresholds import THRESHOLD_RANGES, Thresholds
 
 __all__ = ["SPLIT_NAMES", "Config", "Execution"]
 
@@ -42,7 +49,7 @@ _CHOICES = {
     "runner": ("auto", "local", "ray"),
 }
 _WORDS = ("fail_on", "warn_on", "ignore", "exhaustive")
-_TABLES = ("video_ids", "label_map", "templates", "thresholds")
+_TABLES = ("video_ids", "label_map", "templates")
 _SWITCHES = ("temporal_segments", "pad_square")
 
 
@@ -65,7 +72,7 @@ class Config:
         fail_on: codes of findings that are errors here.
         warn_on: codes of findings that are warnings here.
         ignore: codes of findings that are notes here: they do not change the status.
-        thresholds: figures from which a finding is one, by name.
+        thresholds: figures from which a finding is one.
         box_style: how boxes are written in texts; columns stay in pixels.
         max_pixels: of the image as the trainer resizes it; needed by box style qwen25 alone.
         pad_square: boxes of style norm1 are of the image padded to a square.
@@ -100,7 +107,7 @@ class Config:
     fail_on: tuple[str, ...] = ()
     warn_on: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     box_style: str = "norm1000"
     max_pixels: int | None = None
     pad_square: bool = False
@@ -129,41 +136,60 @@ class Config:
         object.__setattr__(self, "formats", tuple(formats))
         object.__setattr__(self, "ratios", checked_ratios(self.ratios))
         self._check_kinds()
-        if self.hf_image_column != "image" and "hf" not in self.formats:
-            raise ConfigError(
-                "hf_image_column", "is of the format hf, which is not asked for",
-                got=repr(self.hf_image_column), expected="hf among the formats",
-            )  # fmt: skip
-        if self.label is not None and not self.label.strip():
-            raise ConfigError("label", "is empty", got=repr(self.label), expected="a name")
-        if not self.formats:
-            raise ConfigError("formats", "no output format is given", expected="hf")
+        self._check_split()
         for name, choices in _CHOICES.items():
             optional = name == "group_by" and self.group_by is None
             if hasattr(self, name) and not optional:
                 one_of(name, getattr(self, name), choices)
+        self._check_numbers()
+        Policy.of(self)
+        _ = self.boxes, self.names, self.sentences  # to read them is to check them
+        self._check_image_files()
+        self._check_video_ids()
+        if self.label is not None and not self.label.strip():
+            raise ConfigError("label", "is empty", got=repr(self.label), expected="a name")
+
+    def _check_numbers(self) -> None:
         whole_number("seed", self.seed, least=0)
         for name in ("rows_per_shard", "shard_bytes"):
             whole_number(name, getattr(self, name), least=1)
-        for name, least in (("folds", 2), ("max_pixels", 1)):
+        for name, least, most in (("folds", 2, 100), ("max_pixels", 1, None)):
             if getattr(self, name) is not None:
-                whole_number(name, getattr(self, name), least=least)
+                whole_number(name, getattr(self, name), least=least, most=most)
         for cap in fields(Caps):
             value, most = getattr(self.caps, cap.name), LARGEST_CAPS.get(cap.name)
             whole_number(f"caps.{cap.name}", value, least=1, most=most)
+        for name, (low, high) in THRESHOLD_RANGES.items():
+            number_between(f"thresholds.{name}", getattr(self.thresholds, name), low, high)
         real_number("imbalance_ratio", self.imbalance_ratio, above=1, expected="above 1")
         if self.gap_sec != 0:
             real_number("gap_sec", self.gap_sec, above=0, expected="0 or more seconds")
-        self._check_image_files()
+
+    def _check_video_ids(self) -> None:
         for source, name in self.video_ids.items():
             if not isinstance(name, str) or not name or set(name) & set("/\\\0") or name[0] == ".":
                 raise ConfigError(
                     f"video_ids: {source}", "not a name for a video", got=repr(name),
                     expected="a name without slashes that does not begin with a dot",
                 )  # fmt: skip
+        cases: dict[str, str] = {}
+        for name in self.video_ids.values():
+            if cases.setdefault(name.casefold(), name) != name:
+                raise ConfigError(
+                    "video_ids", "two names differ only in case, so they are one folder on some"
+                    " file systems", got=f"{cases[name.casefold()]} and {name}",
+                    expected="names that differ otherwise",
+                )  # fmt: skip
 
     def _check_image_files(self) -> None:
-        """Refuse what says how image files are to be written where none are."""
+        """Refuse what says how images are to be written where none are written so."""
+        if not self.formats:
+            raise ConfigError("formats", "no output format is given", expected="hf")
+        if self.hf_image_column != "image" and "hf" not in self.formats:
+            raise ConfigError(
+                "hf_image_column", "is of the format hf, which is not asked for",
+                got=repr(self.hf_image_column), expected="hf among the formats",
+            )  # fmt: skip
         if self.images == "path" and "hf" not in self.formats:
             raise ConfigError(
                 "images", "path is for format hf alone", got=f"formats {', '.join(self.formats)}",
@@ -176,19 +202,12 @@ class Config:
                 got=f"formats {', '.join(self.formats)}",
                 expected="one of " + ", ".join(IMAGE_FILE_FORMATS) + ", or --images path",
             )  # fmt: skip
-        cases: dict[str, str] = {}
-        for name in map(str, self.video_ids.values()):
-            if cases.setdefault(name.casefold(), name) != name:
-                raise ConfigError(
-                    "video_ids", "two names differ only in case, so they are one folder on some"
-                    " file systems", got=f"{cases[name.casefold()]} and {name}",
-                    expected="names that differ otherwise",
-                )  # fmt: skip
 
     def _check_kinds(self) -> None:
         of_kind("frames", self.frames, str | None, "a folder, a ZIP or a URL")
         of_kind("label", self.label, str | None, "a name")
         of_kind("caps", self.caps, Caps, "a table of limits")
+        of_kind("thresholds", self.thresholds, Thresholds, "a table of thresholds")
         for name in _TABLES:
             optional = name == "templates"
             kind = Mapping | None if optional else Mapping
@@ -202,6 +221,61 @@ class Config:
             for word in value:
                 of_kind(name, word, str, "words")
             object.__setattr__(self, name, tuple(dict.fromkeys(value)))
+
+    @property
+    def boxes(self) -> BoxStyle:
+        """How texts write boxes."""
+        return BoxStyle(name=self.box_style, max_pixels=self.max_pixels, pad_square=self.pad_square)
+
+    @property
+    def names(self) -> LabelMap:
+        """The user's names for labels."""
+        return LabelMap.of(self.label_map)
+
+    @property
+    def sentences(self) -> Templates:
+        """The sentences of the texts."""
+        return Templates.of(self.templates)
+
+    def _check_split(self) -> None:
+        """Refuse what contradicts itself about the split; a default never does."""
+        if self.split_file is not None:
+            self._check_split_file(self.split_file)
+        elif self.temporal_segments:
+            if self.split != "temporal":
+                raise ConfigError("temporal_segments", "only temporal cuts videos", got=self.split,
+                                  advice="use --split temporal, or leave it out")  # fmt: skip
+            if self.group_by not in (None, "none"):
+                raise ConfigError("group_by", "videos that are cut are not whole",
+                                  got=self.group_by, advice="leave --temporal-segments or "
+                                  "--group-by out")  # fmt: skip
+        elif self.gap_sec != 1.0:
+            raise ConfigError("gap_sec", "only --temporal-segments leaves a gap", got=self.gap_sec,
+                              advice="use --temporal-segments, or leave it out")  # fmt: skip
+        elif self.split == "temporal" and self.group_by == "none":
+            raise ConfigError("group_by", "temporal keeps videos whole", got="none",
+                              expected="video | content",
+                              advice="use --temporal-segments to divide videos")  # fmt: skip
+
+    def _check_split_file(self, document: Mapping[str, Any]) -> None:
+        """Refuse a value that is neither the default nor what the file says."""
+        check_split_file(document)
+        ratios = document.get("ratios")
+        if ratios is not None:
+            of_kind("split_file: ratios", ratios, Mapping, "a ratio for each split")
+            ratios = checked_ratios([ratios.get(name, 0.0) for name in SPLIT_NAMES])
+        said = {
+            "split": document.get("strategy"), "ratios": ratios, "gap_sec": document.get("gap_sec"),
+            "group_by": document.get("group_by"),
+            "temporal_segments": document.get("temporal_segments"),
+        }  # fmt: skip
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in said and value not in (f.default, said[f.name]):
+                raise ConfigError(
+                    f.name, "contradicts the split file", got=value, expected=said[f.name],
+                    advice="leave it out: the file says what is assigned where",
+                )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Give the record as JSON types, keys sorted, for manifest and comparison.
@@ -217,6 +291,7 @@ class Config:
             content = orjson.dumps(dict(self.split_file), option=orjson.OPT_SORT_KEYS)
             plain["split_file"] = hashlib.sha256(content).hexdigest()
         plain["caps"] = dict(sorted(asdict(self.caps).items()))
+        plain["thresholds"] = dict(sorted(asdict(self.thresholds).items()))
         return dict(sorted(plain.items()))
 
 

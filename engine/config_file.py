@@ -12,6 +12,7 @@ import orjson
 from engine.caps import Caps
 from engine.config import Config, Execution
 from engine.errors import ConfigError
+from engine.thresholds import Thresholds
 
 __all__ = ["config_from", "read_config_file", "read_table_file"]
 
@@ -50,13 +51,13 @@ def _unknown_key(key: str, name: str, known: Collection[str]) -> ConfigError:
     return ConfigError(key, "no such configuration key", advice=advice)
 
 
-def _caps_of(table: Mapping[str, Any]) -> Caps:
-    known = [cap.name for cap in fields(Caps)]
+def _record_of(kind: type[Caps] | type[Thresholds], title: str, table: Mapping[str, Any]) -> Any:
+    known = [each.name for each in fields(kind)]
     given = {key.replace("-", "_"): value for key, value in table.items()}
     for name in given:
         if name not in known:
-            raise _unknown_key(f"caps.{name}", name, known)
-    return Caps(**given)
+            raise _unknown_key(f"{title}.{name}", name, known)
+    return kind(**given)
 
 
 def _coerced(name: str, kind: Any, value: Any) -> Any:
@@ -65,8 +66,8 @@ def _coerced(name: str, kind: Any, value: Any) -> Any:
         return read_table_file(value)
     if name in _LISTED and isinstance(value, str):
         return tuple(word.strip() for word in value.split(",") if word.strip())
-    if kind is Caps and isinstance(value, Mapping):
-        return _caps_of(value)
+    if kind in (Caps, Thresholds) and isinstance(value, Mapping):
+        return _record_of(kind, name, value)
     if get_origin(kind) is tuple and get_args(kind)[-1] is Ellipsis:
         return (value,) if isinstance(value, str) else value
     if isinstance(value, list):

@@ -2,8 +2,8 @@
 
 What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
 the plan was made: its shard goes without it, and it joins the quarantine, written last. The
-accounting is checked before anything is published: frames in = kept + set aside + repeated, and
-objects in = kept + hidden in kept frames + set aside + in repeated frames.
+accounting is checked before anything is published: frames in = kept + set aside + left out +
+repeated, and objects in = kept + hidden in kept frames + in frames set aside, left out, repeated.
 """
 
 from collections import defaultdict
@@ -16,21 +16,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from engine import text_report
+from engine.balance import weights_document
 from engine.config import SPLIT_NAMES, Config
+from engine.content_links import group_of_video
+from engine.division import Division, divide
 from engine.errors import RunError
-from engine.findings import CODES, Severity
+from engine.findings import CODES
 from engine.formats import finish
-from engine.frame_index import FrameIndex, split_input
+from engine.frame_index import FrameIndex
 from engine.hf_layout import finish_quarantine
 from engine.intake import Intake
-from engine.plan import Shard, plan_shards, rows_of
+from engine.manifest import encode
+from engine.near_duplicates import near_duplicates
+from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.samples import SplitParts
-from engine.shards import ShardResult, ShardTask, write_shard
-from engine.splits import assign, certificate
-from engine.storage import BackgroundSync, FileDigest, absolute, join
-from engine.tasks import Task
+from engine.shard_writer import ShardWriter, parts_by_split, rows_of_splits
+from engine.shards import ShardResult
+from engine.storage import FileDigest, absolute, join, write_bytes
+from engine.text_rules import text_rules
 from engine.work import Work
 
 __all__ = ["Built", "build"]
@@ -45,23 +51,35 @@ class Built:
         split: what split.json holds.
         samples: rows in all splits.
         kept: for each frame of the index, whether it is one of them.
+        aside: whether it was set aside; what is neither was left out by the split.
         issues: found while images were read.
-        accounting: frames in, kept, set aside, counted once; objects likewise.
+        leaks: found in the split: of the dataset, not of the sources.
+        texts: what the texts are worth, as summary.json holds it.
+        accounting: frames in, kept, set aside, left out, counted once; objects likewise.
+        weights: of the rows of the train split, in their order.
     """
 
     files: tuple[FileDigest, ...]
     split: dict[str, Any]
     samples: int
     kept: NDArray[np.bool_]
+    aside: NDArray[np.bool_]
     issues: tuple[Issue, ...]
+    leaks: tuple[Issue, ...]
+    texts: dict[str, Any]
     accounting: dict[str, int]
+    weights: dict[str, Any]
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
         index = intake.index.where(self.kept)
-        aside = intake.index.where(~self.kept).table
-        in_quarantine = pc.is_in(intake.issues["frame_id"], value_set=pc.unique(aside["id"]))
-        issues = intake.issues.filter(pc.invert(in_quarantine))
+        aside = intake.index.where(self.aside).table
+        out = intake.index.where(~self.kept).table
+        not_published = pc.or_(
+            pc.is_in(intake.issues["frame_id"], value_set=pc.unique(out["id"])),
+            _is_of_nothing_kept(intake.issues, index),
+        )
+        issues = intake.issues.filter(pc.invert(not_published))
         extra = [
             Issue(
                 code="quarantined", source="", video_id=row["video_id"], frame_id=row["id"],
@@ -69,8 +87,19 @@ class Built:
             )
             for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
         ]  # fmt: skip
-        exports = len(intake.exports)
-        return judge(index.table, issues, config.imbalance_ratio, extra, exports=exports)
+        return judge(
+            index.table, issues, config.imbalance_ratio, extra,
+            exports=len(intake.exports), label_keys=len(config.label_map),
+            policy=Policy.of(config),
+        )  # fmt: skip
+
+
+def _is_of_nothing_kept(issues: pa.Table, kept: FrameIndex) -> pa.ChunkedArray:
+    """Which issues concern a whole video that is set aside, or an export without frames."""
+    of_video = pc.and_(pc.is_valid(issues["video_id"]), pc.is_null(issues["frame_id"]))
+    there = pc.is_in(issues["video_id"], value_set=pc.unique(kept.table["video_id"]))
+    empty = pc.equal(issues["code"], "export_empty")
+    return pc.or_(empty, pc.and_(of_video, pc.invert(there)))
 
 
 def build(intake: Intake, staging: str, out: str, config: Config, work: Work) -> Built:
@@ -87,125 +116,96 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         UsageError: the frames cannot be split as asked.
         RunError: the run broke.
     """
-    index = intake.index
-    kept = ~_set_aside(intake)
-    places = np.flatnonzero(kept)
-    assignment = np.full(len(index), -1, np.int8)
-    if len(places):
-        with work.timed("split"):
-            data = split_input(index.where(kept))
-            assignment[places] = assign(config.split, data, ratios=config.ratios, seed=config.seed)
-    writer = _Writer(index=index, staging=staging, out=absolute(out), config=config, work=work)
-    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write")
-    for shard, result in zip(shards, results, strict=True):
-        assignment[shard.places[list(result.left_out)]] = -1
+    index, policy = intake.index, Policy.of(config)
+    with work.timed("split"):
+        videos = sorted({export.video_id for export in intake.exports})
+        groups = group_of_video(videos, intake.links)
+        division = divide(index, ~_set_aside(intake, policy), config, groups)
+    assignment = division.assignment.copy()
+    writer = ShardWriter(
+        index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
+    )
+    texts = text_rules(config, index.where(assignment >= 0).table)
+    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write", texts=texts)
+    rows = rows_of_splits(shards, results, len(index))
+    assignment[rows < 0] = -1  # bad images were left out
     kept = assignment >= 0
+    aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
     files = [file for result in results for file in (result.index, *result.digests)]
     for name in config.formats:
-        files += finish(name, staging, _by_split(name, shards, results), config)
-    aside, found = _quarantine(intake.with_issues(issues), kept, writer)
+        files += finish(name, staging, parts_by_split(name, shards, results), config)
+    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer, policy)
+    files += quarantine + writer.write_excluded()
+    for name, document in division.fold_documents(assignment, rows).items():
+        path = join(staging, "folds", name)
+        files.append(write_bytes(path, encode(document), name=f"folds/{name}"))
+    split, leaks = _described(intake, division, assignment)
     return Built(
-        files=tuple(files + aside),
-        split=_split_document(index.where(kept), assignment[kept], config),
+        files=tuple(files),
+        split=split,
         samples=int(kept.sum()),
         kept=kept,
+        aside=aside,
         issues=(*issues, *found),
-        accounting=_account(intake, kept, results),
+        leaks=leaks,
+        texts=text_report.document(text_report.merge(r.texts for r in results)),
+        accounting=_account(intake, division, kept, aside, results),
+        weights=_weights(index, assignment, rows),
     )
 
 
-def _set_aside(intake: Intake) -> NDArray[np.bool_]:
-    """Frames with an error finding: their own, or one that only showed beside other frames."""
-    errors = [code for code, known in CODES.items() if known.severity is Severity.ERROR]
-    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(errors)))
-    found = pc.is_in(intake.index.table["id"], value_set=pc.unique(bad["frame_id"].drop_null()))
+def _described(
+    intake: Intake, division: Division, assignment: NDArray[np.int8]
+) -> tuple[dict[str, Any], tuple[Issue, ...]]:
+    """Make split.json, and what is to be said of videos that lie in several splits."""
+    document = division.document(assignment)
+    table = intake.index.table
+    copies, issues = near_duplicates(intake.links, table, assignment, SPLIT_NAMES)
+    if "certificate" in document:
+        document["certificate"]["near_duplicates"] = copies
+    return document, (*division.issues(assignment), *issues)
+
+
+def _weights(
+    index: FrameIndex, assignment: NDArray[np.int8], rows: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Weigh the rows of the train split, as they stand in its files."""
+    places = np.flatnonzero(assignment == 0)
+    in_order = places[np.argsort(rows[places], kind="stable")]
+    labels = index.table["labels"].combine_chunks().take(pa.array(in_order))
+    return weights_document(labels, SPLIT_NAMES[0])
+
+
+def _set_aside(intake: Intake, policy: Policy) -> NDArray[np.bool_]:
+    """Frames with an error finding: their own, their video's, or one seen beside other frames."""
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    of_videos = [code for code, known in CODES.items() if known.unit == "video"]
+    whole = bad.filter(pc.is_in(bad["code"], value_set=pa.array(of_videos)))
+    index = intake.index.table
+    found = pc.or_(
+        pc.is_in(index["id"], value_set=pc.unique(bad["frame_id"].drop_null())),
+        pc.is_in(index["video_id"], value_set=pc.unique(whole["video_id"].drop_null())),
+    )
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Writer:
-    """Turns an assignment into files, in tasks."""
-
-    index: FrameIndex
-    staging: str
-    out: str
-    config: Config
-    work: Work
-
-    def write(
-        self,
-        assignment: NDArray[np.int8],
-        splits: Sequence[str],
-        *,
-        stage: str,
-        reasons: dict[str, tuple[str, ...]] | None = None,
-    ) -> tuple[list[Shard], list[ShardResult]]:
-        """Plan and write the shards of some splits; `reasons` are those of a quarantine, by id."""
-        config = self.config
-        shards = plan_shards(
-            self.index, assignment, splits,
-            rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
-        )  # fmt: skip
-        tasks = []
-        for shard in shards:
-            why = None
-            if reasons is not None:
-                ids = self.index.table["id"].take(pa.array(shard.places)).to_pylist()
-                why = tuple(reasons[frame_id] for frame_id in ids)
-            payload = ShardTask(
-                staging=self.staging, out=self.out, split=shard.split, number=shard.number,
-                rows=rows_of(self.index, shard.places), config=config, reasons=why,
-            )  # fmt: skip
-            tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
-        with BackgroundSync() as syncing:
-
-            def sync(result: ShardResult) -> None:
-                if result.digests:  # beside them are thousands of images
-                    syncing.add_all_below(self.staging)
-                    return
-                for file in result.files:
-                    syncing.add(join(self.staging, file.path))
-
-            return shards, self.work.run(write_shard, tasks, stage=stage, each=sync)
-
-
-def _by_split(
-    name: str, shards: Sequence[Shard], results: Sequence[ShardResult]
-) -> list[SplitParts]:
-    """Put one format's shares together, split by split."""
-    return [
-        SplitParts(
-            split=split,
-            rows=sum(r.rows for s, r in zip(shards, results, strict=True) if s.split == split),
-            parts=tuple(
-                r.parts[name] for s, r in zip(shards, results, strict=True) if s.split == split
-            ),
-        )
-        for split in SPLIT_NAMES
-    ]
-
-
 def _quarantine(
-    intake: Intake, kept: NDArray[np.bool_], writer: _Writer
+    intake: Intake, aside: NDArray[np.bool_], writer: ShardWriter, policy: Policy
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
     Its images are read here for the first time too: what is wrong with them is returned.
     """
-    if kept.all():
+    if not aside.any():
         return [], []
-    reasons: defaultdict[str, list[str]] = defaultdict(list)
-    for row in intake.issues.filter(pc.is_valid(intake.issues["frame_id"])).to_pylist():
-        if CODES[row["code"]].severity is Severity.ERROR:
-            reasons[row["frame_id"]].append(f"{row['code']}: {row['message']}")
     _, results = writer.write(
-        np.where(kept, -1, 0).astype(np.int8), ["quarantine"], stage="quarantine",
-        reasons={frame_id: tuple(why) for frame_id, why in reasons.items()},
+        np.where(aside, 0, -1).astype(np.int8), ["quarantine"], stage="quarantine",
+        reasons=_reasons(intake, aside, policy),
     )  # fmt: skip
     parts = SplitParts(
         split="quarantine",
-        rows=int((~kept).sum()),
+        rows=int(aside.sum()),
         parts=tuple(result.parts["quarantine"] for result in results),
     )
     files = [file for result in results for file in result.files]
@@ -213,26 +213,29 @@ def _quarantine(
     return files, [issue for result in results for issue in result.issues]
 
 
-def _split_document(
-    index: FrameIndex, assignment: NDArray[np.int8], config: Config
-) -> dict[str, Any]:
-    sizes = np.bincount(assignment, minlength=len(SPLIT_NAMES))
-    document = {
-        "strategy": config.split,
-        "ratios": dict(zip(SPLIT_NAMES, config.ratios, strict=True)),
-        "seed": config.seed,
-        "sizes": {name: int(n) for name, n in zip(SPLIT_NAMES, sizes, strict=True)},
-    }
-    if len(index):
-        document["certificate"] = certificate(
-            split_input(index), assignment,
-            strategy=config.split, ratios=config.ratios, seed=config.seed,
-        )  # fmt: skip
-    return document
+def _reasons(
+    intake: Intake, aside: NDArray[np.bool_], policy: Policy
+) -> dict[str, tuple[str, ...]]:
+    """Say of each frame that is set aside why it is."""
+    reasons: defaultdict[str, list[str]] = defaultdict(list)
+    of_video: defaultdict[str, list[str]] = defaultdict(list)
+    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
+    for row in bad.to_pylist():
+        why = f"{row['code']}: {row['message']}"
+        if row["frame_id"] is not None:
+            reasons[row["frame_id"]].append(why)
+        elif CODES[row["code"]].unit == "video":
+            of_video[row["video_id"]].append(why)
+    frames = intake.index.where(aside).table.select(["id", "video_id"]).to_pylist()
+    return {row["id"]: (*reasons[row["id"]], *of_video[row["video_id"]]) for row in frames}
 
 
 def _account(
-    intake: Intake, kept: NDArray[np.bool_], results: Sequence[ShardResult]
+    intake: Intake,
+    division: Division,
+    kept: NDArray[np.bool_],
+    aside: NDArray[np.bool_],
+    results: Sequence[ShardResult],
 ) -> dict[str, int]:
     """Check that no frame and no object was lost without a word.
 
@@ -242,16 +245,17 @@ def _account(
         RunError: the numbers do not close.
     """
     index = intake.index
-    good, aside = index.where(kept), index.where(~kept)
+    good, bad = index.where(kept), index.where(aside)
+    excluded = {name: index.where(mask) for name, mask in division.exclusions().items()}
     frames = {
-        "kept": len(good), "quarantined": len(aside), "excluded_duplicates": index.duplicates,
-    }  # fmt: skip
+        "kept": len(good), "quarantined": len(bad), "excluded_duplicates": index.duplicates,
+    } | {f"excluded_{name}": len(part) for name, part in excluded.items()}  # fmt: skip
     objects = {
         "objects_kept": sum(result.objects for result in results),
         "objects_hidden": int(pc.sum(good.table["objects_hidden"]).as_py() or 0),
-        "objects_quarantined": aside.objects,
+        "objects_quarantined": bad.objects,
         "objects_excluded_duplicates": index.duplicate_objects,
-    }
+    } | {f"objects_excluded_{name}": part.objects for name, part in excluded.items()}
     accounting = {
         "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
     }  # fmt: skip

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from engine import contours
 from engine.masks import Order, dense
+from engine.thresholds import Thresholds
 
 __all__ = [
     "PALETTE",
@@ -50,7 +51,6 @@ _LEAST_PROFILES = 40  # without which an object has no say on whether it is pain
 # Drawn videos (4 sizes, 8 backgrounds, PNG and JPEG 75 and 90): of 8,800 clean frames none has 0.25
 # of an object's boundary on lines, though an object that is a line of its palette colour has up to
 # 0.5; of 294 painted ones on scenes of other colours 95 % have 0.35, all PNG; the real export 0.85.
-_PAINTED = 0.35
 # The same videos: of 1,008 painted ones all orders right, of as many clean ones none wrong.
 _LINE_SHARE, _SIDE_SHARE = 0.15, 0.4  # a frame's vote by lines, or by lines free on one side only
 _DECISIVE = 2.0  # and so many times the other reading's share
@@ -249,17 +249,17 @@ def measure(samples: Sequence[SampleFrame], grid: tuple[int, int]) -> Evidence:
     )
 
 
-def painted(evidence: Evidence) -> bool:
+def painted(evidence: Evidence, share: float = Thresholds.painted_share) -> bool:
     """Whether the masks are painted on the frames, whichever way their runs go.
 
     Args:
         evidence: what the frames show.
+        share: of an object's boundary that is a line of its palette colour, at least.
 
     Returns:
-        True if some object's boundary is a line of its palette colour in at least 35 % of the
-        places looked at.
+        True if it is so for some object; measured rates stand at the votes' shares.
     """
-    return max(evidence.line_row or 0.0, evidence.line_column or 0.0) >= _PAINTED
+    return max(evidence.line_row or 0.0, evidence.line_column or 0.0) >= share
 
 
 def decide_order(

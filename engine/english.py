@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Noun", "article", "joined", "noun", "plural"]
+__all__ = ["Inflection", "Noun", "article", "joined", "noun", "plural"]
 
 
 def _set(words: str) -> frozenset[str]:
@@ -158,6 +158,19 @@ def joined(parts: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Inflection:
+    """How the user inflects a name; None where the rules may.
+
+    Args:
+        plural: its plural.
+        article: "a" or "an".
+    """
+
+    plural: str | None = None
+    article: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Noun:
     """How a class is spoken of.
 
@@ -168,6 +181,7 @@ class Noun:
         bare_one: what follows "the" for one object: "car", "scissors", "water".
         bare_many: what follows "the" for several.
         verbs: "is" or "are" after `bare_one` and after `bare_many`.
+        article: "a" or "an" before `one`; None: by its sound.
     """
 
     name: str
@@ -176,6 +190,12 @@ class Noun:
     bare_one: str
     bare_many: str
     verbs: tuple[str, str] = ("is", "are")
+    article: str | None = None
+
+    @property
+    def with_article(self) -> str:
+        """The countable singular with its article: "a car", "an hour"."""
+        return f"{self.article or article(self.one)} {self.one}"
 
     def counted(self, count: int) -> str:
         """Return "1 car", "2 cars"."""
@@ -191,17 +211,29 @@ class Noun:
 
 
 @lru_cache(maxsize=4096)
-def noun(label: str, *, link: str = "object labelled", quote: bool = False) -> Noun:
+def noun(
+    label: str,
+    *,
+    link: str = "object labelled",
+    quote: bool = False,
+    user: Inflection | None = None,
+) -> Noun:
     """Choose how a cleaned label is spoken of.
 
     Args:
         label: the label, cleaned, not empty.
         link: what stands before a label in quotes; its first word is regular and takes the plural.
         quote: put the label in quotes even if it reads as plain English.
+        user: the user's own plural and article; a name with a plural stands without quotes.
 
     Returns:
         A plain noun if the label is plain English of at most six words, else one that quotes it.
     """
+    if user and user.plural and not quote:
+        return Noun(
+            name=label, one=label, many=user.plural, bare_one=label, bare_many=user.plural,
+            article=user.article,
+        )  # fmt: skip
     quoted = f"「{label}」" if _EAST_ASIAN.search(label) else f'"{label}"'
     one, many = f"{link} {quoted}", f"{link.replace(' ', 's ', 1)} {quoted}"
     words = label.lower().split(" ")
@@ -212,7 +244,8 @@ def noun(label: str, *, link: str = "object labelled", quote: bool = False) -> N
         one, many = f"pair of {label}", f"pairs of {label}"
     elif head not in _MASS and not _is_plural(head):
         many = plural(label)
-        return Noun(name=label, one=label, many=many, bare_one=label, bare_many=many)
+        own = user.article if user else None
+        return Noun(name=label, one=label, many=many, bare_one=label, bare_many=many, article=own)
     verbs = ("is", "is") if head in _MASS else ("are", "are")
     return Noun(name=label, one=one, many=many, bare_one=label, bare_many=label, verbs=verbs)
 

@@ -64,6 +64,7 @@ class CutExport:
         masklets: of an SA-V file; None for any other.
         renumbered: why the numbers in image names are not taken as frame indices; None: they are.
         between: images that lie between annotated frames, and are not used.
+        pictured: the image of each frame that has one record, or more, and one image.
     """
 
     head: Mapping[str, Any]
@@ -76,6 +77,7 @@ class CutExport:
     masklets: Masklets | None = None
     renumbered: str | None = None
     between: int = 0
+    pictured: Mapping[int, Member] = field(default_factory=dict)
 
 
 def read_metadata(members: Members, *, caps: Caps = _DEFAULT_CAPS) -> Mapping[str, Any]:
@@ -294,6 +296,7 @@ def _pass(
     sampleable: list[int] = []
     without_image: list[int] = []
     used: set[str] = set()
+    pictured: dict[int, Member] = {}
     ordinal = 0
     for chunk in iter_member(members.location, members[members.annotations]):
         for element in cutter.feed(chunk):
@@ -306,6 +309,8 @@ def _pass(
                 found = () if index is None else images.find(index, name)
             if index is not None:
                 indices.append(index)
+                if len(found) == 1:
+                    pictured.setdefault(index, found[0])
             if has_objects:
                 (sampleable if len(found) == 1 else without_image).append(ordinal)
             used.update(image.name for image in found)
@@ -335,6 +340,7 @@ def _pass(
         image_bytes=ranges.image_bytes,
         masklets=masklets,
         between=between,
+        pictured=pictured,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 __all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
 
-Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label"]
+Unit = Literal["frame", "frame listed", "object", "export", "video", "class", "label", "key"]
 
 
 class Severity(StrEnum):
@@ -296,11 +296,18 @@ CODES: dict[str, FindingCode] = {
         "videos ({percent}) have images that contradict the declared order of their masks",
         "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
     ),
+    "label_map_unused": _warning(
+        "key",
+        "key ({percent}) of the label map matches no label",
+        "keys ({percent}) of the label map match no label",
+        "Look at the classes in the report: keys are exact, case and blanks included; a key for "
+        "one video is VIDEO_ID/LABEL.",
+    ),
     "label_placeholder": _warning(
         "label",
         "label ({percent}) names nothing (object_<id>)",
         "labels ({percent}) name nothing (object_<id>)",
-        "Name the objects in the annotation tool and export again: object_0 is no word.",
+        "Name them with --label-map, or in the annotation tool: object_0 is no word.",
     ),
     "label_variants": _warning(
         "label",
@@ -314,6 +321,14 @@ CODES: dict[str, FindingCode] = {
         "Severe class imbalance detected: {detail}",
         "Collect or annotate more of the minority classes, or augment them (flips, crops, colour) "
         "and oversample their frames.",
+    ),
+    "split_leakage": FindingCode(
+        severity=Severity.NOTE,
+        unit="video",
+        one="video ({percent}) has near-identical frames in more than one split",
+        many="videos ({percent}) have near-identical frames in more than one split",
+        recommendation="A score on such frames flatters a model. Keep videos whole with --group-by "
+        "video or --split temporal; one video can be cut in time with --temporal-segments.",
     ),
     "quarantined": _warning(
         "frame",

@@ -6,14 +6,7 @@ A format is a module with two functions, told apart here and nowhere else.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
-from engine import (
-    coco_json,
-    hf_layout,
-    llava_jsonl,
-    parquet_layout,
-    revos_json,
-    swift_jsonl,
-)
+from engine import coco_json, hf_layout, llava_jsonl, parquet_layout, revos_json, swift_jsonl
 from engine.choices import FORMATS
 from engine.config import Config
 from engine.errors import ConfigError
@@ -38,7 +31,7 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
             return coco_json.open_part(part)
         case "revos":
             return revos_json.open_part(part)
-    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))
 
 
 def finish(
@@ -69,4 +62,4 @@ def finish(
             return files + coco_json.finish(staging, splits)
         case "revos":
             return files + revos_json.finish(staging, splits)
-    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))
+    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))

@@ -8,18 +8,21 @@ frame hands them out and takes the outcomes back.
 import hashlib
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from engine import black, images
 from engine.dialect import PALETTE
-from engine.findings import CODES, Severity
+from engine.findings import Severity
 from engine.frame_json import Masklets, RawFrame, peek, read_frame
+from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, read_head, read_member
+from engine.policy import Policy
 from engine.records import Issue
+from engine.thresholds import Thresholds
 
 __all__ = ["FrameCheck", "image_member", "image_problem"]
 
@@ -30,6 +33,8 @@ _FORMAT_OF = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".gif": "gif",
     ".tif": "tiff", ".tiff": "tiff",
 }  # fmt: skip
+
+_POLICY = Policy()
 
 _Problem = tuple[str, str]
 
@@ -78,6 +83,9 @@ class FrameCheck:
         video_id: final id of the video.
         video_size: (height, width) as declared; None where it is not.
         masklets: of an SA-V file; None for any other.
+        label_map: the user's names for labels; None: they stay as they are.
+        policy: what is an error.
+        black_level: of 255, what counts as black.
     """
 
     def __init__(
@@ -88,8 +96,15 @@ class FrameCheck:
         video_id: str,
         video_size: tuple[int, int] | None,
         masklets: Masklets | None = None,
+        label_map: LabelMap | None = None,
+        policy: Policy = _POLICY,
+        black_level: int = Thresholds.black_level,
     ) -> None:
+        self._policy = policy
+        self._black_level = black_level
         self._record = record
+        self._label_map = label_map or LabelMap()
+        self.keys_used: set[str] = set()
         self._masklets = masklets
         self._source = source
         self._video_id = video_id
@@ -114,7 +129,7 @@ class FrameCheck:
             name = "masklet" if masklets else "annotations"
             self._find("frame_malformed", f"{name}[{ordinal}]: {raw}")
             return
-        self._raw, self._index = raw, raw.frame_index
+        self._raw, self._index = self._renamed(raw), raw.frame_index
         if not raw.objects:
             self._find("missing_annotations", "the frame record has no objects")
         for place, item in enumerate(raw.objects):
@@ -122,6 +137,18 @@ class FrameCheck:
                 self._find(code, message, place)
             if item.absent:
                 self.take_mask(place, _ABSENT)
+
+    def _renamed(self, raw: RawFrame) -> RawFrame:
+        """Give the objects the names of the label map, before anything is said of them."""
+        objects = []
+        for item in raw.objects:
+            key = self._label_map.find(self._video_id, item.label)
+            if key is None:
+                objects.append(item)
+            else:
+                self.keys_used.add(key)
+                objects.append(replace(item, label=self._label_map.names[key]))
+        return replace(raw, objects=tuple(objects)) if self.keys_used else raw
 
     @property
     def frame_id(self) -> str:
@@ -158,7 +185,7 @@ class FrameCheck:
             else:
                 self._find("image_missing", f"no image for frame_index {self._index}")
             return
-        seen = _look(self._record, check_images)
+        seen = _look(self._record, check_images, self._black_level)
         if isinstance(seen, tuple):
             self._find(*seen)
             return
@@ -194,9 +221,9 @@ class FrameCheck:
     def row(self) -> dict[str, Any]:
         """Give the frame as a row of `FRAME_SCHEMA`; call once, after the masks were taken."""
         objects = self._raw.objects if self._raw else ()
-        hidden = sum(mask.hidden for mask in self._masks.values())
-        if objects and hidden == len(objects):
-            self._find("frame_all_hidden", f"hidden objects: all {hidden}")
+        hidden = [objects[place] for place, mask in self._masks.items() if mask.hidden]
+        if objects and len(hidden) == len(objects):
+            self._find("frame_all_hidden", f"hidden objects: all {len(hidden)}")
         visible = [
             (item, self._masks[place])
             for place, item in enumerate(objects)
@@ -218,11 +245,12 @@ class FrameCheck:
             "centroids": [mask.centroid for _, mask in visible],
             "confidences": [item.confidence for item, _ in visible],
             "objects_declared": len(objects),
-            "objects_hidden": hidden,
-            "hidden_object_ids": [
-                objects[place].object_id for place, mask in self._masks.items() if mask.hidden
-            ],
-            "errors": sum(CODES[i.code].severity is Severity.ERROR for i in self.issues),
+            "objects_hidden": len(hidden),
+            "hidden_object_ids": [item.object_id for item in hidden],
+            "hidden_labels": [item.label for item in hidden],
+            "errors": sum(
+                self._policy.severity(issue.code) is Severity.ERROR for issue in self.issues
+            ),
         }
         row["annotation_digest"] = self._digest(row)
         return row | {name: value for name, value in self._record.items() if name in _LOCATOR}
@@ -249,7 +277,7 @@ class _Seen:
     black: bool
 
 
-def _look(record: Mapping[str, Any], check_images: str) -> _Seen | _Problem:
+def _look(record: Mapping[str, Any], check_images: str, black_level: int) -> _Seen | _Problem:
     """Read as much of an image as is asked for, and say its size or what is wrong with it."""
     source, member = record["image_source"], image_member(record)
     if not member.size:
@@ -273,7 +301,7 @@ def _look(record: Mapping[str, Any], check_images: str) -> _Seen | _Problem:
         return "image_truncated", f"the file ends within its header, after {member.size} bytes"
     if isinstance(info, str):
         return "image_unreadable", info
-    return _Seen(info=info, black=_wants_all(info, member) and _is_black(data, info))
+    return _Seen(info=info, black=_wants_all(info, member) and _is_black(data, info, black_level))
 
 
 def _wants_all(info: images.ImageInfo, member: Member) -> bool:
@@ -283,11 +311,11 @@ def _wants_all(info: images.ImageInfo, member: Member) -> bool:
     return black.may_be_black(member.size, info.width, info.height)
 
 
-def _is_black(data: bytes, info: images.ImageInfo) -> bool:
+def _is_black(data: bytes, info: images.ImageInfo, level: int) -> bool:
     # A JPEG's blocks are enough: decoding only their means is several times faster.
     side = max(info.width, info.height) // 8 if info.format == "jpeg" else None
     pixels = images.decode_rgb(data, max_side=side or None)
-    return pixels is not None and black.is_black(pixels, PALETTE)
+    return pixels is not None and black.is_black(pixels, PALETTE, level)
 
 
 def _remarks(info: images.ImageInfo, name: str) -> Iterator[_Problem]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.records import FRAME_SCHEMA, Issue
-from engine.splits import SplitInput
+from engine.split_input import SplitInput
 from engine.tables import read_table
 
 __all__ = ["FrameIndex", "gather", "merge_repeated", "split_input"]
@@ -22,10 +22,14 @@ _NARROW = (
     "id",
     "video_id",
     "frame_index",
+    "timestamp_sec",
     "labels",
+    "hidden_labels",
     "objects_declared",
     "objects_hidden",
     "errors",
+    "width",
+    "height",
     "image_bytes",
     "image_crc32",
     "annotation_digest",
@@ -137,4 +141,5 @@ def split_input(index: FrameIndex) -> SplitInput:
         classes=(cells % width).astype(np.int32),
         counts=counts.astype(np.int32),
         class_names=tuple(names[int(i)] for i in order),
+        timestamps=table["timestamp_sec"].to_numpy().astype(np.float64),
     )

@@ -12,13 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.thresholds import Thresholds
+
 __all__ = ["unfitting_times"]
 
 _Floats: TypeAlias = NDArray[np.float64]
 _Ints: TypeAlias = NDArray[np.int64]
 
 _NEAR = 0.5  # of the time between two frames
-_ROUNDING_SEC = 0.002
 _ON_DECLARED_LINE = 0.4  # of the frames, and two at least
 _OWN_LINE_FRAMES = 5
 _SPREADS = 6.0  # standard deviations, by the median of the distances
@@ -27,7 +28,12 @@ _RATE_DIFFERS = 0.02  # 24 and 25 differ, 29.97 and 30 do not
 
 
 def unfitting_times(
-    frames: _Ints, times: _Floats, rate: float | None, export_rate: float | None
+    frames: _Ints,
+    times: _Floats,
+    rate: float | None,
+    export_rate: float | None,
+    *,
+    rounding_sec: float = Thresholds.timestamp_sec,
 ) -> list[tuple[int, float, str]]:
     """Find timestamps that do not fit their frame index.
 
@@ -37,6 +43,7 @@ def unfitting_times(
         rate: frames a second of the video, as declared.
         export_rate: frames a second of the export; counts where the export's frames are numbered
             one by one.
+        rounding_sec: a time may be off by so much in any case.
 
     Returns:
         (place among the n, the time expected in seconds, by which rate), in order.
@@ -46,7 +53,7 @@ def unfitting_times(
     rates = [float(each) for each in declared if each is not None and each > 0]
     if not frames.size:
         return []
-    exact = _resolution_sec(times)
+    exact = _resolution_sec(times, rounding_sec)
     for fps in rates:
         near = max(_NEAR / fps, exact)
         begin = _common_start(frames, times, 1 / fps, near)
@@ -72,12 +79,12 @@ def unfitting_times(
     return _named(off, start + frames * period, "the video's other frames")
 
 
-def _resolution_sec(times: _Floats) -> float:
+def _resolution_sec(times: _Floats, least_sec: float) -> float:
     """How far a time may be off by the rounding that all of them have gone through."""
     for step in (1.0, 0.1, 0.01) if np.ptp(times) > 0 else ():
         if np.all(np.abs(times - np.round(times / step) * step) < 1e-6):
-            return 0.6 * step
-    return _ROUNDING_SEC
+            return max(0.6 * step, least_sec)
+    return least_sec
 
 
 def _common_start(

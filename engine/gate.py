@@ -1,26 +1,34 @@
 """The gate: may training start on this dataset?
 
 It goes by the published status and by nothing else than the dataset's own files. A dataset whose
-report was altered after it was published is refused, as is one that was never finished.
+report was altered after it was published is refused, as is one that was never finished, or of which
+files are missing or have another size. That costs one listing, whatever the dataset holds; whether
+the bytes are the same is what `verify` reads them all for. Files that were added are let be:
+datasets writes its caches beside what it reads.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from engine.errors import NotTrainableError, RunError
 from engine.manifest import OutState, read_json, read_manifest, state_of
-from engine.storage import exists, join, read_bytes
+from engine.storage import join, list_sizes, read_bytes
+from engine.visible import visible
 
 __all__ = ["require_trainable"]
 
 _REPORT = "report/validation.json"
+_FILES_NAMED = 5
 
 
 def require_trainable(out: str) -> dict[str, Any]:
     """Return the validation of a dataset that may be trained on.
 
     Args:
-        out: the dataset, a folder or URL that `prepare` wrote.
+        out: the dataset, a folder or an fsspec URL that `prepare` wrote.
 
     Returns:
         The document of its validation.json.
@@ -32,22 +40,54 @@ def require_trainable(out: str) -> dict[str, Any]:
     state = state_of(out)
     if state is OutState.FAILED:
         document = read_json(join(out, _REPORT))
-        errors = [f["message"] for f in document["findings"] if f["severity"] == "error"]
-        raise NotTrainableError(out, ["validation FAILED", *errors])
+        raise NotTrainableError(out, ["validation FAILED", *_errors(document)])
     if state is OutState.UNFINISHED:
         raise NotTrainableError(out, ["the run that was to write this dataset did not finish"])
+    if state is OutState.PENDING:
+        raise NotTrainableError(
+            out, ["a run's outcome is not in its place yet: run its command again"]
+        )
     if state is not OutState.FINISHED:
         raise RunError(out, "holds no prepared dataset", advice="use: sam2prep prepare")
     try:
         manifest = read_manifest(out)
     except RunError as error:  # altered or unreadable: whatever it says now must not open the gate
         raise NotTrainableError(out, [f"manifest.json: {error.complaint}"]) from error
-    if not exists(join(out, _REPORT)):
-        raise NotTrainableError(out, [f"{_REPORT} is missing"])
+    wrong = _wrong_files(manifest, list_sizes(out))
+    if wrong:
+        raise NotTrainableError(out, wrong)
     listed = {file["path"]: file["sha256"] for file in manifest["files"]}
-    if hashlib.sha256(read_bytes(join(out, _REPORT))).hexdigest() != listed.get(_REPORT):
+    data = read_bytes(join(out, _REPORT))
+    if hashlib.sha256(data).hexdigest() != listed.get(_REPORT):
         raise NotTrainableError(out, [f"{_REPORT} was altered since the dataset was published"])
-    document = read_json(join(out, _REPORT))
+    document = orjson.loads(data)
     if document["status"] == "FAILED":
-        raise NotTrainableError(out, ["validation FAILED"])
-    return document
+        raise NotTrainableError(out, ["validation FAILED", *_errors(document)])
+    return dict(document)
+
+
+def _errors(document: Mapping[str, Any]) -> list[str]:
+    return [f["message"] for f in document.get("findings", []) if f["severity"] == "error"]
+
+
+def _wrong_files(manifest: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Say which files of the manifest are not there, or are not as long as they were."""
+    if _REPORT not in sizes:
+        return [f"{_REPORT} is missing"]
+    files = {file["path"]: file["size_bytes"] for file in manifest["files"]}
+    files.pop(_REPORT, None)  # its digest is looked at, which says more
+    missing = [path for path in files if path not in sizes]
+    other = [path for path, size in files.items() if path in sizes and sizes[path] != size]
+    return [
+        f"{_named(paths)} {what} since the dataset was published"
+        for paths, what in ((missing, "went missing"), (other, "changed in size"))
+        if paths
+    ]
+
+
+def _named(paths: list[str]) -> str:
+    """Name a few files, and how many there are."""
+    shown = ", ".join(visible(path) for path in paths[:_FILES_NAMED])
+    if len(paths) == 1:
+        return shown
+    return f"{len(paths)} files ({shown}{', ...' if len(paths) > _FILES_NAMED else ''})"

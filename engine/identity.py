@@ -25,7 +25,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distance", "phash", "resolve_names", "same_scene", "video_id"]
+__all__ = ["distance", "mean_cells", "phash", "resolve_names", "same_scene", "video_id"]
 
 _Floats: TypeAlias = NDArray[np.float64]
 
@@ -84,14 +84,31 @@ def phash(pixels: NDArray[np.uint8]) -> int:
     Raises:
         ValueError: an array of another shape.
     """
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
-        raise ValueError(f"pixels of shape {pixels.shape}: expected (h, w) or (h, w, 3), not empty")
-    rows = _cells(pixels, 8, np.uint32)
-    cells = _cells(rows.swapaxes(0, 1), 9, np.float64).swapaxes(0, 1)
+    cells = mean_cells(pixels, 8, 9)
     if cells.ndim == 3:
         cells = cells @ np.array((0.299, 0.587, 0.114))  # ITU-R BT.601, as JPEG's own brightness
     bits = np.diff(cells, axis=1) > _STEP
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def mean_cells(pixels: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float64]:
+    """Mean brightness or colour of the cells of a grid laid over a frame.
+
+    Args:
+        pixels: uint8 (height, width) or (height, width, 3); each side at least 1 px.
+        rows: of the grid.
+        columns: of the grid.
+
+    Returns:
+        float64 (rows, columns) or (rows, columns, 3), 0 to 255.
+
+    Raises:
+        ValueError: an array of another shape.
+    """
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or not pixels.size:
+        raise ValueError(f"pixels of shape {pixels.shape}: expected (h, w) or (h, w, 3), not empty")
+    strips = _cells(pixels, rows, np.uint32)
+    return _cells(strips.swapaxes(0, 1), columns, np.float64).swapaxes(0, 1)
 
 
 def distance(a: int, b: int) -> int:

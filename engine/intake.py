@@ -4,24 +4,25 @@ This is what `prepare` and `validate` have in common. Everything here runs on th
 narrow columns only; the work is in the tasks it hands to the runner.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from engine import identity
-from engine.caps import Caps
 from engine.config import Config
+from engine.content_links import Links, find_links, looks_of_videos
 from engine.errors import UsageError
+from engine.findings import Severity
 from engine.frame_index import FrameIndex, gather, merge_repeated
-from engine.likeness import image_hashes
 from engine.mask_check import MaskReading
+from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
-from engine.stages import ScanTask, scan_range
-from engine.storage import join
+from engine.stages import ScanResult, ScanTask, scan_range
+from engine.storage import file_name, join
 from engine.survey import OpenTask, open_source
 from engine.tables import read_table
 from engine.tasks import Task
@@ -29,6 +30,10 @@ from engine.track_check import TrackTask, check_video
 from engine.work import Work
 
 __all__ = ["Intake", "find_sources", "take_in"]
+
+
+# As many as the report shows: a picture of each of 5,000 exports would be 170 MB on the driver.
+_DRAWN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,7 @@ class Intake:
         issues: a table of `ISSUE_SCHEMA`, in the order of exports and ranges, then of videos.
         frames_read: rows before equal ones were counted once.
         objects_read: object records declared in them.
+        links: videos that are one video under several names, with the evidence.
     """
 
     exports: tuple[OpenedExport, ...]
@@ -48,11 +54,20 @@ class Intake:
     issues: pa.Table
     frames_read: int
     objects_read: int
+    links: Links = field(default_factory=Links)
+
+    @property
+    def evidence_images(self) -> dict[str, bytes]:
+        """Both readings of a frame's masks as a picture, by video id, of the first exports."""
+        drawn = [(e.video_id, e.evidence_image) for e in self.exports if e.evidence_image]
+        return dict(reversed(drawn[:_DRAWN]))  # of several of one video, the first
 
     def judge(self, config: Config) -> Verdict:
         """Sum everything up to findings and a status."""
-        exports = len(self.exports)
-        return judge(self.index.table, self.issues, config.imbalance_ratio, exports=exports)
+        return judge(
+            self.index.table, self.issues, config.imbalance_ratio,
+            exports=len(self.exports), label_keys=len(config.label_map), policy=Policy.of(config),
+        )  # fmt: skip
 
     def with_issues(self, found: Sequence[Issue]) -> "Intake":
         """Give the same intake with what was found later."""
@@ -91,7 +106,7 @@ def take_in(
     """
     exports = _open(sources, staging, config, work)
     tasks = [
-        _scan_task(export, place, number, staging, check_images=check_images, caps=config.caps)
+        _scan_task(export, place, number, staging, config, check_images=check_images)
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
@@ -99,11 +114,17 @@ def take_in(
     with work.timed("index"):
         everything = gather([result.rows_path for result in results])
         index, repeated = merge_repeated(everything)
+    with work.timed("links"):
+        links = find_links(looks_of_videos(exports), index.table)
     tracks = work.run(
-        check_video, _track_tasks(exports, tasks, staging), stage="track", while_starting=True
+        check_video,
+        _track_tasks(exports, tasks, staging, config),
+        stage="track",
+        while_starting=True,
     )
     tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
+    own += _unused_keys(config, results)
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
     return Intake(
         exports=tuple(exports),
@@ -111,16 +132,19 @@ def take_in(
         issues=issues,
         frames_read=sum(result.frames for result in results),
         objects_read=everything.objects,
+        links=links,
     )
 
 
 def _open(sources: Sequence[str], staging: str, config: Config, work: Work) -> list[OpenedExport]:
+    drawn = set(sorted(sources, key=lambda source: (file_name(source), source))[:_DRAWN])
     tasks = [
         Task(
             key=f"open-{place:05d}",
             payload=OpenTask.of(
                 source, join(staging, "ranges", f"{place:05d}"), config, len(sources),
                 frames_per_range=work.frames_per_range,
+                draw="small" if source in drawn else "none",
             ),
         )
         for place, source in enumerate(sources)
@@ -152,13 +176,11 @@ def _refuse_mixed_masklets(exports: Sequence[OpenedExport]) -> None:
 
 def _settle_names(exports: list[OpenedExport]) -> list[OpenedExport]:
     """Tell exports of one video from different videos that share a name."""
-    shared = {video_id for video_id, n in Counter(e.video_id for e in exports).items() if n > 1}
-    hashes: defaultdict[int, dict[int, int]] = defaultdict(dict)
-    for place, export in enumerate(exports):
-        if export.video_id in shared:
-            hashes[place] = image_hashes(export)
     names = identity.resolve_names(
-        [(e.video_id, e.content_digest, hashes[place]) for place, e in enumerate(exports)]
+        [
+            (e.video_id, e.content_digest, {look.frame_index: look.phash for look in e.looks})
+            for e in exports
+        ]
     )
     return [_renamed(export, name) for export, name in zip(exports, names, strict=True)]
 
@@ -177,8 +199,17 @@ def _renamed(export: OpenedExport, video_id: str) -> OpenedExport:
     return replace(export, video_id=video_id, issues=issues)
 
 
+def _unused_keys(config: Config, results: Sequence[ScanResult]) -> list[Issue]:
+    """Name the keys of the label map that no object goes by: they are likely misspelt."""
+    used = {key for result in results for key in result.map_keys}
+    return [
+        Issue(code="label_map_unused", source="", message=f"{key!r} names no object")
+        for key in sorted(set(config.label_map) - used)
+    ]
+
+
 def _track_tasks(
-    exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str
+    exports: Sequence[OpenedExport], scans: Sequence[Task], staging: str, config: Config
 ) -> list[Task]:
     """One task a video, for a track goes on over the borders of ranges and of exports."""
     files: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -197,6 +228,7 @@ def _track_tasks(
                     (v.target_fps_declared for v in videos[video_id] if v.target_fps_declared), None
                 ),
                 issues_path=join(staging, "issues", f"track-{number:06d}.parquet"),
+                thresholds=config.thresholds,
             ),
         )
         for number, (video_id, of_video) in enumerate(sorted(files.items()))
@@ -208,15 +240,19 @@ def _scan_task(
     place: int,
     number: int,
     staging: str,
+    config: Config,
     *,
     check_images: str,
-    caps: Caps,
 ) -> Task:
     key = f"scan-{place:05d}-{number:06d}"
+    policy = Policy.of(config)
     reading = MaskReading(
         grid=export.grid, order=export.order, known_exporter=export.exporter_signature,
-        max_grid_pixels=caps.max_grid_pixels,
+        max_grid_pixels=config.caps.max_grid_pixels,
         masklets=export.masklets is not None,
+        box_px=config.thresholds.bbox_px,
+        wrong_area_is_kept=policy.severity("mask_area_mismatch") is not Severity.ERROR,
+        empty_is_hidden=policy.severity("mask_empty") is not Severity.ERROR,
     )  # fmt: skip
     return Task(
         key=key,
@@ -226,5 +262,7 @@ def _scan_task(
             check_images=check_images,
             rows_path=join(staging, "rows", f"{key}.parquet"),
             issues_path=join(staging, "issues", f"{key}.parquet"), masklets=export.masklets,
+            label_map=config.names,
+            policy=policy, black_level=config.thresholds.black_level,
         ),
     )  # fmt: skip

@@ -19,15 +19,36 @@ from engine.errors import RunError
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
 
-__all__ = ["OutState", "encode", "make_manifest", "read_json", "read_manifest", "state_of"]
+__all__ = [
+    "FILES",
+    "FOLDERS",
+    "JOURNAL",
+    "STAGING",
+    "OutState",
+    "encode",
+    "is_whole",
+    "make_manifest",
+    "read_json",
+    "read_manifest",
+    "sealed",
+    "state_of",
+]
 
-# Everything a run puts at the top of OUT.
-_OURS = frozenset(
-    (
-        ".staging", "README.md", "coco", "digests", "hf", "images", "index", "llava", "parquet",
-        "quarantine", "report", "revos", "split.json", "summary.json", "swift",
-    )
+STAGING = ".staging"
+"""Work in progress, below OUT."""
+
+JOURNAL = ".staging/commit.json"
+"""There while a run's outcome is decided and not in its place yet."""
+
+FOLDERS = (
+    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
+    "index", "folds",
 )  # fmt: skip
+"""Every folder that a run may leave in OUT."""
+
+FILES = ("README.md", "split.json", "summary.json", "manifest.json")
+"""Every file that a run may leave at the top of OUT, in the order of their publication."""
+
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 
 
@@ -37,6 +58,7 @@ class OutState(StrEnum):
     EMPTY = "empty"
     FINISHED = "finished"
     FAILED = "failed"
+    PENDING = "pending"
     UNFINISHED = "unfinished"
     FOREIGN = "foreign"
 
@@ -83,8 +105,23 @@ def make_manifest(
         # Tables of further files, with their digests: images that are files of their own.
         "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
     }
-    document["digest"] = _digest(document)
-    return document
+    return sealed(document)
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a document with the digest of its own content: no other file vouches for it."""
+    return {**document, "digest": _digest(document)}
+
+
+def is_whole(content: bytes) -> bool:
+    """Say whether a file still is what `encode` made of a sealed document, to the byte."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(document, dict) or encode(document) != content:
+        return False
+    return document.get("digest") == _digest(document)
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -124,12 +161,14 @@ def state_of(out: str) -> OutState:
     """Say what is in the place where a dataset shall go."""
     if not exists(out):
         return OutState.EMPTY
+    if exists(join(out, JOURNAL)):
+        return OutState.PENDING
     if exists(join(out, "manifest.json")):
         return OutState.FINISHED
     files = list_files(out)
-    if not all(file.split("/", 1)[0] in _OURS for file in files) or is_file(out):
-        return OutState.FOREIGN
-    if files == ["README.md"]:  # many a folder has one; ours is never alone
+    ours = {STAGING, *FOLDERS, *FILES}
+    strange = is_file(out) or not all(file.split("/", 1)[0] in ours for file in files)
+    if strange or files == ["README.md"]:  # many a folder has one; ours is never alone
         return OutState.FOREIGN
     reported = "report/validation.json" in files and "summary.json" in files
     # A report that does not say FAILED, without a manifest: the run died while publishing.

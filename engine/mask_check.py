@@ -13,7 +13,7 @@ anew from the mask in any case.
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from engine.centroids import centroids
 from engine.frame_json import RawObject
 from engine.masks import Order
 from engine.rle_text import Parsed, Runs
+from engine.thresholds import Thresholds
 
 __all__ = ["CheckedMask", "MaskReading", "MaskToCheck", "check_masks"]
 
@@ -43,6 +44,9 @@ class MaskReading:
         known_exporter: an empty mask that declares area 0 and a zero box is a hidden object.
         max_grid_pixels: of a grid or an image; a mask beyond it is refused.
         masklets: every frame has a mask of every object, so an empty one is a hidden object.
+        box_px: a declared box may be off by so much on each side.
+        wrong_area_is_kept: a mask without its declared area is no error here, so it is taken over.
+        empty_is_hidden: an empty mask is no error here, so its object is left out as hidden.
     """
 
     grid: _Size | None
@@ -50,6 +54,9 @@ class MaskReading:
     known_exporter: bool
     max_grid_pixels: int = Caps.max_grid_pixels
     masklets: bool = False
+    box_px: float = Thresholds.bbox_px
+    wrong_area_is_kept: bool = False
+    empty_is_hidden: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,7 +199,8 @@ def _measure(
     texts = masks.compress(columns)
     places = centroids(columns, size[0]).tolist()
     wrong_areas = _wrong_areas(raws, grid_areas, areas)
-    wrong_boxes = _wrong_boxes(raws, readings)
+    good_areas = [reading.wrong_area_is_kept or not wrong for wrong in wrong_areas]
+    wrong_boxes = _wrong_boxes(raws, readings, reading.box_px)
     outcomes = []
     lists = zip(texts, areas.tolist(), boxes.tolist(), grid_areas.tolist(), strict=True)
     for k, (text, area, (x, y, width, height), grid_area) in enumerate(lists):
@@ -207,7 +215,7 @@ def _measure(
             problems += (_box_problem(raw, [x, y, width, height]),)
         outcomes.append(
             CheckedMask(
-                counts=None if wrong_areas[k] else text, box=(x, y, width, height), area=area,
+                counts=text if good_areas[k] else None, box=(x, y, width, height), area=area,
                 centroid=(places[k][0], places[k][1]), hidden=False, problems=problems,
             )
         )  # fmt: skip
@@ -227,12 +235,10 @@ def _empty(raw: RawObject, grid_area: int, grid: _Size, reading: MaskReading) ->
             counts=None, box=_NOTHING, area=0, centroid=None, hidden=True,
             problems=(("object_hidden", "its masklet is empty in this frame"),),
         )  # fmt: skip
+    what = "the mask has no foreground pixel"
     if grid_area:
-        return _bad(
-            "mask_empty",
-            f"none of its {grid_area} pixels on the {grid[0]}*{grid[1]} grid is in the image",
-        )
-    return _bad("mask_empty", "the mask has no foreground pixel")
+        what = f"none of its {grid_area} pixels on the {grid[0]}*{grid[1]} grid is in the image"
+    return replace(_bad("mask_empty", what), hidden=reading.empty_is_hidden)
 
 
 def _wrong_areas(
@@ -246,11 +252,13 @@ def _wrong_areas(
     return wrong
 
 
-def _wrong_boxes(raws: list[RawObject], readings: list[NDArray[np.int64]]) -> list[bool]:
-    """Which declared boxes are more than a pixel off the mask's in each reading, (m, 4) each."""
+def _wrong_boxes(
+    raws: list[RawObject], readings: list[NDArray[np.int64]], box_px: float
+) -> list[bool]:
+    """Which declared boxes are more than `box_px` off the mask's in each reading, (m, 4) each."""
     declared = np.array([_NO_BOX if raw.bbox is None else raw.bbox for raw in raws])
     off = np.min([np.abs(boxes - declared).max(axis=1) for boxes in readings], axis=0)
-    wrong: list[bool] = (off > 1).tolist()  # false for a box that is not declared: all NaN
+    wrong: list[bool] = (off > box_px).tolist()  # false for a box that is not declared: all NaN
     return wrong
 
 

@@ -1,8 +1,7 @@
 """`prepare`: the whole way from exports to a dataset, and its commit.
 
-The order of the commit is the promise of the format: everything is written below `OUT/.staging`,
-each folder is put in its place when all of it is there, and `manifest.json` comes last. Whatever
-dies before that leaves no dataset, and no half of one.
+Everything is written below `OUT/.staging`, the manifest too, and published when all of it is there
+(`engine.publication`). Whatever dies before that leaves OUT as it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,19 +9,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from engine.card import card_text
 from engine.config import Config, Execution
 from engine.dataset_build import Built, build
-from engine.errors import OutputError, RunError
+from engine.errors import ExportError, OutputError, RunError
+from engine.hf_columns import columns_with
 from engine.intake import Intake, find_sources, take_in
-from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
+from engine.manifest import (
+    STAGING,
+    OutState,
+    encode,
+    make_manifest,
+    read_json,
+    read_manifest,
+    sealed,
+    state_of,
+)
+from engine.publication import complete, is_pending, publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
-from engine.root_card import CARD_NAME, root_card
+from engine.report_gather import gather_material
+from engine.root_card import CARD_NAME, content_digest, root_card
 from engine.storage import (
-    exists,
+    FileDigest,
     join,
     make_dirs,
-    move_tree,
     remove,
     topmost_missing,
     write_bytes,
@@ -31,12 +42,6 @@ from engine.survey import digests_of
 from engine.work import Progress, Work, start_work
 
 __all__ = ["prepare"]
-
-_STAGING = ".staging"
-_FOLDERS = (
-    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
-    "index",
-)  # fmt: skip
 
 
 def prepare(
@@ -66,6 +71,7 @@ def prepare(
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
+    complete(out)
     state = state_of(out)
     if state is OutState.FOREIGN:
         raise OutputError(
@@ -82,7 +88,7 @@ def prepare(
 def _staging(out: str) -> Iterator[str]:
     """A place for work in progress that is gone afterwards, whatever happens."""
     made = topmost_missing(out)
-    staging = join(out, _STAGING)
+    staging = join(out, STAGING)
     try:
         remove(staging)
         make_dirs(staging)
@@ -91,27 +97,10 @@ def _staging(out: str) -> Iterator[str]:
         place = f"{out}: {error.filename}" if error.filename else out
         raise RunError(place, f"the run broke: {error.strerror or error}") from error
     finally:
-        remove(staging)
+        if not is_pending(out):
+            remove(staging)
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
-
-
-@contextmanager
-def _all_or_nothing(out: str) -> Iterator[None]:
-    """Withdraw everything put into OUT if the block is left before its end, however."""
-    done = False
-    try:
-        yield
-        done = True
-    finally:
-        if not done:
-            _clear(out)
-
-
-def _clear(out: str) -> None:
-    """Remove what a run publishes, the manifest first: without it nothing counts as a dataset."""
-    for part in ("manifest.json", "summary.json", "split.json", CARD_NAME, *_FOLDERS):
-        remove(join(out, part))
 
 
 def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str, Any]:
@@ -147,49 +136,61 @@ class _Run:
         if built.issues:  # found while the images were read: the sources' verdict is made again
             intake = intake.with_issues(built.issues)
             verdict = intake.judge(config)
-        if built.samples == 0 or (verdict.status == "FAILED" and config.validation == "strict"):
+        if verdict.status == "FAILED" and (built.samples == 0 or config.validation == "strict"):
             return self.publish_failure(intake, verdict)
-        return self.publish(intake, verdict, built)
+        if built.samples == 0:  # only where nothing was there and a policy says that is no error
+            raise ExportError("SRC", "no frame is left to make a dataset of")
+        intake = intake.with_issues(built.leaks)  # of the dataset, not of the sources
+        published = built.judge(intake, config)
+        if published.status == "FAILED":  # by what no frame can be set aside for
+            return self.publish_failure(intake, published, sources=verdict)
+        return self.publish(intake, verdict, built, published)
 
     def publish_failure(
-        self, intake: Intake, verdict: Verdict, *, images_checked: str | None = None
+        self,
+        intake: Intake,
+        verdict: Verdict,
+        *,
+        images_checked: str | None = None,
+        sources: Verdict | None = None,
     ) -> dict[str, Any]:
         """Leave the report of a failed run, and no dataset."""
         document = validation_document(
-            intake.exports, verdict, self.config, images_checked=images_checked
-        )
-        write_report(join(self.staging, "report"), document, None, intake.issues)
+            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
+        material = gather_material(
+            intake.index, intake.issues, document, self.work,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
+        write_report(join(self.staging, "report"), document, None, intake.issues, material=material)
         summary = self.summary(intake, document, None)
-        with _all_or_nothing(self.out):
-            _clear(self.out)
-            move_tree(join(self.staging, "report"), join(self.out, "report"))
-            write_bytes(join(self.out, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        publish(self.out, ("report", "summary.json"))
         return summary
 
-    def publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
+    def publish(
+        self, intake: Intake, sources: Verdict, built: Built, published: Verdict
+    ) -> dict[str, Any]:
         """Put the dataset in its place, the manifest last."""
-        with _all_or_nothing(self.out):
-            return self._publish(intake, sources, built)
-
-    def _publish(self, intake: Intake, sources: Verdict, built: Built) -> dict[str, Any]:
-        published = built.judge(intake, self.config)
-        document = validation_document(intake.exports, published, self.config, sources=sources)
+        document = validation_document(
+            intake.exports, published, self.config, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
+        material = gather_material(
+            intake.index, intake.issues, document, self.work, kept=built.kept,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
         with self.work.timed("commit"):
-            files = [*built.files]
+            files = [*built.files, *self.write_cards(document, built)]
             files += write_report(
-                join(self.staging, "report"), document, built.split, intake.issues
-            )
-            _clear(self.out)
-            for folder in _FOLDERS:
-                if exists(join(self.staging, folder)):
-                    move_tree(join(self.staging, folder), join(self.out, folder))
+                join(self.staging, "report"), document, built.split, intake.issues,
+                material=material, weights=built.weights,
+            )  # fmt: skip
             split = encode(built.split)
-            files.append(write_bytes(join(self.out, "split.json"), split, name="split.json"))
-            card = root_card(self.config.formats, built.split["sizes"], files)
-            if card is not None:
-                files.append(write_bytes(join(self.out, CARD_NAME), card, name=CARD_NAME))
+            files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
         summary = self.summary(intake, document, built)
-        write_bytes(join(self.out, "summary.json"), encode(summary))
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
             inputs=_inputs(intake),
             config=self.config.to_json(),
@@ -197,15 +198,37 @@ class _Run:
             samples=built.samples,
             files=files,
         )
-        write_bytes(join(self.out, "manifest.json"), encode(manifest))
+        write_bytes(join(self.staging, "manifest.json"), encode(manifest))
+        publish(self.out)
         return summary
+
+    def write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
+        """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
+        sizes = built.split["sizes"]
+        cards = {CARD_NAME: root_card(self.config.formats, sizes, built.files)}
+        if "hf" in self.config.formats:
+            stored = {name: 0 for name, rows in sizes.items() if rows}
+            for file in built.files:
+                folder, _, rest = file.path.partition("/")
+                name = rest.partition("/")[0]
+                if folder == "hf" and name in stored and rest.endswith(".arrow"):
+                    stored[name] += file.size_bytes
+            columns = columns_with(self.config.hf_image_column)
+            content = content_digest("hf", built.files)
+            text = card_text(document, built.split, columns, stored, content=content)
+            cards["hf/README.md"] = text.encode()
+        return [
+            write_bytes(join(self.staging, name), text, name=name)
+            for name, text in cards.items()
+            if text is not None
+        ]
 
     def summary(
         self, intake: Intake, document: Mapping[str, Any], built: Built | None
     ) -> dict[str, Any]:
         """What a person wants to know at the end; the only file with times and places."""
         seconds = {stage: round(value, 3) for stage, value in self.work.seconds.items()}
-        return {
+        summary = {
             "status": document["status"],
             "sources_status": document["sources"]["status"],
             "total_samples": built.samples if built else 0,
@@ -213,6 +236,7 @@ class _Run:
             "class_counts": document["class_counts"],
             "splits": built.split["sizes"] if built else {},
             "accounting": built.accounting if built else None,
+            "texts": built.texts if built else None,
             "findings": finding_lines(document),
             "inputs": [
                 entry | {"path": export.source}
@@ -222,6 +246,7 @@ class _Run:
             "runner": self.work.runner_name,
             "timings": seconds | {"total": round(self.work.elapsed(), 3)},
         }
+        return sealed(summary)
 
 
 def _inputs(intake: Intake) -> list[dict[str, Any]]:

@@ -13,8 +13,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.balance import class_advice, missing_instances
 from engine.findings import CODES, Severity, sentence
+from engine.policy import Policy
 from engine.records import Issue, issue_table
+from engine.visible import visible
 
 __all__ = [
     "Verdict",
@@ -30,6 +33,8 @@ __all__ = [
 # The contract's bound on ids in validation.json; all of them are in issues.jsonl.
 _FRAMES_LISTED = 1000
 _EXAMPLES = 5
+_LABELS_NAMED, _LABEL = 20, 60
+_POLICY = Policy()
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -63,6 +68,8 @@ def judge(
     extra: Sequence[Issue] = (),
     *,
     exports: int,
+    label_keys: int = 0,
+    policy: Policy = _POLICY,
 ) -> Verdict:
     """Sum frames and issues up to findings and a status.
 
@@ -72,18 +79,22 @@ def judge(
         imbalance_ratio: from which an imbalance is severe.
         extra: issues that are not in the table.
         exports: how many they come from, empty ones too.
+        label_keys: number of keys of the label map.
+        policy: the severities in force.
     """
     class_counts = count_labels(frames["labels"])
     imbalance = imbalance_of(class_counts, imbalance_ratio)
+    if imbalance is not None and imbalance["severe"]:
+        imbalance["classes"] = class_advice(frames, class_counts, imbalance)
     videos = len(pc.unique(frames["video_id"]))
     objects = pc.sum(frames["objects_declared"]).as_py() or 0
     found = pa.concat_tables([issue_table([*label_issues(class_counts), *extra]), issues])
     failed = pc.sum(pc.equal(found["code"], "frames_not_exported")).as_py() or 0
     units = {
         "frame": len(frames), "frame listed": len(frames) + failed, "object": objects,
-        "video": videos, "label": len(class_counts), "export": exports,
+        "video": videos, "label": len(class_counts), "export": exports, "key": label_keys,
     }  # fmt: skip
-    findings = findings_of(found, units, class_counts, imbalance)
+    findings = findings_of(found, units, class_counts, imbalance, policy)
     return Verdict(
         status=status_of(findings),
         findings=findings,
@@ -168,6 +179,7 @@ def findings_of(
     totals: Mapping[str, int],
     class_counts: Mapping[str, int],
     imbalance: Mapping[str, Any] | None,
+    policy: Policy = _POLICY,
 ) -> list[dict[str, Any]]:
     """Sum issues up to findings, errors first.
 
@@ -176,20 +188,23 @@ def findings_of(
         totals: how many units of each kind were looked at ("frame", "object", "video", "label").
         class_counts: instances by label.
         imbalance: as `imbalance_of` gives it.
+        policy: the severities in force.
 
     Returns:
         Findings as validation.json holds them.
     """
     findings = [
-        _finding(code, issues.filter(pc.equal(issues["code"], code)), totals)
+        _finding(code, issues.filter(pc.equal(issues["code"], code)), totals, policy)
         for code in sorted(set(pc.unique(issues["code"]).to_pylist()))
     ]
     if imbalance is not None and imbalance["severe"]:
-        findings.append(_imbalance_finding(imbalance, class_counts))
+        findings.append(_imbalance_finding(imbalance, class_counts, policy))
     return sorted(findings, key=lambda f: (_ORDER[Severity(f["severity"])], f["code"]))
 
 
-def _finding(code: str, rows: pa.Table, totals: Mapping[str, int]) -> dict[str, Any]:
+def _finding(
+    code: str, rows: pa.Table, totals: Mapping[str, int], policy: Policy
+) -> dict[str, Any]:
     known = CODES[code]
     frames = sorted(set(rows["frame_id"].drop_null().to_pylist()))
     # One frame may have several issues of a code that counts frames.
@@ -197,7 +212,8 @@ def _finding(code: str, rows: pa.Table, totals: Mapping[str, int]) -> dict[str, 
     total = max(totals.get(known.unit, 0), count)
     return {
         "code": code,
-        "severity": str(known.severity),
+        "severity": str(policy.severity(code)),
+        "severity_by_default": str(known.severity),
         "message": sentence(code, count, total),
         "count": count,
         "fraction": count / total if total else 0.0,
@@ -216,24 +232,35 @@ def _example(row: Mapping[str, Any]) -> str:
 
 
 def _imbalance_finding(
-    imbalance: Mapping[str, Any], class_counts: Mapping[str, int]
+    imbalance: Mapping[str, Any], class_counts: Mapping[str, int], policy: Policy
 ) -> dict[str, Any]:
     largest, smallest = imbalance["largest"], imbalance["smallest"]
-    minority = ", ".join(f"{label} ({class_counts[label]})" for label in imbalance["minority"])
+    few = sorted(imbalance["minority"], key=lambda label: (class_counts[label], label))
+    threshold = imbalance["threshold"]
+    needs = ", ".join(
+        f"{visible(label, _LABEL)} ({class_counts[label]}): "
+        f"{missing_instances(class_counts[largest], class_counts[label], threshold)} more"
+        for label in few[:_LABELS_NAMED]
+    )
+    rest = f" and {len(few) - _LABELS_NAMED} more classes" if len(few) > _LABELS_NAMED else ""
     return {
         "code": "class_imbalance",
-        "severity": str(CODES["class_imbalance"].severity),
+        "severity": str(policy.severity("class_imbalance")),
+        "severity_by_default": str(CODES["class_imbalance"].severity),
         "message": sentence(
             "class_imbalance", 1, len(class_counts),
-            detail=f"{largest}/{smallest} = {imbalance['ratio']:.1f}:1",
+            detail=f"{visible(largest, _LABEL)}/{visible(smallest, _LABEL)} = "
+            f"{imbalance['ratio']:.1f}:1",
         ),
         "count": len(imbalance["minority"]),
         "fraction": len(imbalance["minority"]) / len(class_counts),
         "frames": [],
         "videos": [],
         "examples": [],
-        "recommendation": f"{CODES['class_imbalance'].recommendation} Minority classes: "
-        f"{minority}; the largest, {largest}, has {class_counts[largest]}.",
+        "recommendation": f"{CODES['class_imbalance'].recommendation} Minority classes, and how "
+        f"many instances each is short of a ratio below {threshold:g}:1: {needs}{rest}; the "
+        f"largest, {visible(largest, _LABEL)}, has {class_counts[largest]}. Weights for a sampler "
+        "are in report/sampling_weights.json of a dataset.",
     }  # fmt: skip
 
 

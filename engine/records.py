@@ -18,6 +18,7 @@ __all__ = [
     "ISSUE_SCHEMA",
     "RANGE_SCHEMA",
     "Issue",
+    "Look",
     "OpenedExport",
     "RangeFile",
     "Video",
@@ -77,6 +78,21 @@ class Issue:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One frame, to be compared with others.
+
+    Args:
+        frame_index: of the frame in its export.
+        phash: `identity.phash` of it.
+        cells: 768 bytes, uint8 (16, 16, 3): mean red, green, blue of a 16x16 grid, row by row.
+    """
+
+    frame_index: int
+    phash: int
+    cells: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RangeFile:
     """A stretch of an export's frame records, cut out and stored for one scan task.
 
@@ -108,6 +124,8 @@ class OpenedExport:
         images: number of its images, paired or not.
         image_bytes: their size as stored.
         masklets: of an SA-V file; None for any other.
+        evidence_image: both readings of a frame's masks as a picture file, where it was asked for.
+        looks: of a sample of its frames, by frame index.
     """
 
     source: str
@@ -124,6 +142,8 @@ class OpenedExport:
     images: int
     image_bytes: int
     masklets: Masklets | None = None
+    evidence_image: bytes | None = None
+    looks: tuple[Look, ...] = ()
 
     @property
     def name(self) -> str:
@@ -173,6 +193,7 @@ FRAME_SCHEMA = pa.schema(
         pa.field("objects_declared", pa.int32()),  # object records of the frame, hidden ones too
         pa.field("objects_hidden", pa.int32()),
         pa.field("hidden_object_ids", pa.list_(pa.int64())),
+        pa.field("hidden_labels", pa.list_(pa.string())),  # parallel; empty where there is none
         pa.field("errors", pa.int32()),  # error findings of the frame and its objects
         pa.field("annotation_digest", pa.string()),
         *_IMAGE_LOCATOR,

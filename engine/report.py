@@ -3,10 +3,14 @@
 All three are made from one document, so that they cannot tell different stories. The page is one
 file without a single request to anywhere: it is opened from a disk, mailed, attached to a ticket.
 Labels and file names are user text; Jinja2 escapes everything that is put into the page, and the
-page itself forbids every request and script. Its size is bounded, whatever the corpus.
+page itself forbids every request, and every script but that of `report.js`, which it names by its
+digest. Its size is bounded, whatever the corpus.
 """
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,8 @@ import orjson
 import pyarrow as pa
 
 from engine.config import SPLIT_NAMES, Config
-from engine.findings import CODES
 from engine.manifest import encode
+from engine.policy import Policy
 from engine.quality import Verdict
 from engine.records import OpenedExport
 from engine.report_charts import (
@@ -28,9 +32,37 @@ from engine.report_charts import (
     shorten,
     split_rows,
 )
+from engine.report_figures import (
+    area_histogram,
+    evidence,
+    example_parts,
+    heat_map,
+    objects_histogram,
+    pairs,
+    picture_address,
+    places,
+    stretches_path,
+    track_marks,
+    video_rows,
+)
+from engine.report_material import Material
 from engine.storage import AtomicFile, FileDigest, join, write_bytes
+from engine.summary_md import summary_markdown
 
-__all__ = ["export_entry", "finding_lines", "render_page", "validation_document", "write_report"]
+__all__ = [
+    "SCHEMA_ID",
+    "export_entry",
+    "finding_lines",
+    "render_page",
+    "validation_document",
+    "write_report",
+]
+
+SCHEMA_ID = "urn:sam2prep:validation:1"
+"""Names `engine/validation.schema.json`, which comes with the package; the number rises when a
+reader of the old one would fail."""
+
+_FOLDER = Path(__file__).parent
 
 
 def validation_document(
@@ -40,6 +72,7 @@ def validation_document(
     *,
     images_checked: str | None = None,
     sources: Verdict | None = None,
+    same_content: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the document behind validation.json.
 
@@ -50,9 +83,11 @@ def validation_document(
         images_checked: how far images were read, where that is not as configured: a run that fails
             early has seen headers only.
         sources: the verdict on all that was read, where that is another one.
+        same_content: videos that are one video under several names, as `Links.to_json` gives them.
     """
     whole = sources or verdict
     return {
+        "$schema": SCHEMA_ID,
         "status": verdict.status,
         "frames": verdict.frames,
         "objects": verdict.objects,
@@ -70,8 +105,13 @@ def validation_document(
             "validation": config.validation,
             "imbalance_ratio": config.imbalance_ratio,
             "check_images": images_checked or config.check_images,
+            "fail_on": sorted(config.fail_on),
+            "warn_on": sorted(config.warn_on),
+            "ignore": sorted(config.ignore),
+            "thresholds": asdict(config.thresholds),
         },
         "exports": [export_entry(export) for export in exports],
+        "same_content": list(same_content),
     }
 
 
@@ -99,7 +139,9 @@ def export_entry(export: OpenedExport) -> dict[str, Any]:
 
 def finding_lines(document: Mapping[str, Any]) -> list[str]:
     """Give the findings of a report as one line each, errors first."""
-    findings = document["sources"]["findings"] or document["findings"]
+    of_sources = document["sources"]["findings"]
+    known = {finding["code"] for finding in of_sources}
+    findings = [*of_sources, *(f for f in document["findings"] if f["code"] not in known)]
     return [f"{f['severity']} {f['code']}: {f['message']}" for f in findings]
 
 
@@ -108,61 +150,107 @@ def write_report(
     document: Mapping[str, Any],
     split: Mapping[str, Any] | None,
     issues: pa.Table,
+    *,
+    material: Material | None = None,
+    weights: Mapping[str, Any] | None = None,
 ) -> list[FileDigest]:
-    """Write the three files of a report.
+    """Write the files of a report.
 
     Args:
         folder: where they go.
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
         issues: every single one, of `ISSUE_SCHEMA`.
+        material: what the page shows beside it; None: it shows less.
+        weights: of the rows to train on, as `balance.weights_document` makes them; None: none.
 
     Returns:
         Their digests, named as in OUT.
     """
-    page = render_page(document, split).encode()
-    return [
-        write_bytes(
-            join(folder, "validation.json"), encode(document), name="report/validation.json"
-        ),
-        _write_issues(join(folder, "issues.jsonl"), issues),
-        write_bytes(join(folder, "report.html"), page, name="report/report.html"),
+    page = render_page(document, split, material).encode()
+    files = {
+        "validation.json": encode(document),
+        "summary.md": summary_markdown(document, split).encode(),
+        "report.html": page,
+    }
+    if weights is not None:  # in one line: indented, every number would have its own
+        files["sampling_weights.json"] = orjson.dumps(weights, option=orjson.OPT_APPEND_NEWLINE)
+    written = [
+        write_bytes(join(folder, name), data, name=f"report/{name}") for name, data in files.items()
     ]
+    return [*written, _write_issues(join(folder, "issues.jsonl"), issues, _policy_of(document))]
 
 
-def _write_issues(path: str, issues: pa.Table) -> FileDigest:
+def _policy_of(document: Mapping[str, Any]) -> Policy:
+    policy = document["policy"]
+    return Policy(**{name: tuple(policy[name]) for name in ("fail_on", "warn_on", "ignore")})
+
+
+def _write_issues(path: str, issues: pa.Table, policy: Policy) -> FileDigest:
     with AtomicFile(path, name="report/issues.jsonl") as sink:
         for batch in issues.to_batches(max_chunksize=10_000):
             lines = (
-                orjson.dumps({"severity": str(CODES[row["code"]].severity), **row}) + b"\n"
+                orjson.dumps({"severity": str(policy.severity(row["code"])), **row}) + b"\n"
                 for row in batch.to_pylist()
             )
             sink.write(b"".join(lines))
     return sink.digest()
 
 
-def render_page(document: Mapping[str, Any], split: Mapping[str, Any] | None) -> str:
+def render_page(
+    document: Mapping[str, Any],
+    split: Mapping[str, Any] | None,
+    material: Material | None = None,
+) -> str:
     """Render the page for people.
 
     Args:
         document: as `validation_document` makes it.
         split: what split.json holds; None where nothing was split.
+        material: figures, timelines and pictures; None: the page goes without.
     """
     import jinja2  # only a run that writes a report pays for it
 
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_FOLDER),
+    )  # fmt: skip
     environment.filters |= {
-        "bytes": bytes_text, "by_video": frames_by_video, "count": count_text,
+        "address": picture_address, "area_histogram": area_histogram, "bytes": bytes_text,
+        "by_video": frames_by_video, "count": count_text, "example_parts": example_parts,
+        "heat_map": heat_map, "objects_histogram": objects_histogram, "pairs": pairs,
         "percent": percent_text, "points": points_text, "short": shorten,
+        "stretches": stretches_path, "track_marks": track_marks, "video_rows": video_rows,
     }  # fmt: skip
-    template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     certificate = split.get("certificate") if split else None
-    return environment.from_string(template).render(
+    told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
+    proofs, proofs_omitted = evidence(material)
+    style, script = (_part(name) for name in ("report.css", "report.js"))
+    return environment.get_template("report.html").render(
         report=document,
         split=split,
         splits=split_rows(certificate, SPLIT_NAMES) if certificate else [],
         chart=class_chart(document["class_counts"], certificate, SPLIT_NAMES),
-        sources_only=[f for f in document["sources"]["findings"] if f not in document["findings"]],
+        published={f["code"] for f in document["findings"]},
+        sources_only=[
+            f
+            for f in document["sources"]["findings"]
+            if (f["code"], f["count"], tuple(f["frames"])) not in told
+        ],
+        material=material,
+        places=places(material),
+        proofs=proofs,
+        proofs_omitted=proofs_omitted,
+        css=style,
+        script=script,
+        script_digest=_digest(script),
     )
+
+
+def _part(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    """Name a script as a content security policy does (CSP Level 3, section 2.3.1)."""
+    return "sha256-" + b64encode(hashlib.sha256(script.encode()).digest()).decode()

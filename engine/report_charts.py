@@ -121,7 +121,7 @@ def class_chart(
 
     Args:
         class_counts: instances by label.
-        certificate: as `splits.certificate` makes it; None where nothing was split.
+        certificate: as `certificate.certify` makes it; None where nothing was split.
         splits: names of the splits in the order of the columns.
     """
     rows = certificate["classes"] if certificate else {}
@@ -170,7 +170,7 @@ def split_rows(certificate: Mapping[str, Any], splits: Sequence[str]) -> list[Sp
     """Lay out the split table.
 
     Args:
-        certificate: as `splits.certificate` makes it.
+        certificate: as `certificate.certify` makes it.
         splits: names of the splits in the order of the rows.
     """
     rows = []

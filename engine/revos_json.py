@@ -31,9 +31,9 @@ from typing import Any
 import orjson
 
 from engine.ascii_json import ascii_json
-from engine.conversations import clean_label
 from engine.english import Noun, noun
 from engine.image_files import video_folder, write_images
+from engine.label_text import clean_label
 from engine.line_files import joined_lines, open_piece
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import AtomicFile, FileDigest, join

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from engine.storage import FileDigest
 
-__all__ = ["CARD_NAME", "root_card"]
+__all__ = ["CARD_NAME", "content_digest", "root_card"]
 
 CARD_NAME = "README.md"
 
@@ -55,7 +55,7 @@ def root_card(
         return None
     config = {
         "config_name": "default",
-        "description": f"content {_content(name, files)}",
+        "description": f"content {content_digest(name, files)}",
         "data_files": [
             {"split": split, "path": _PATTERNS[name].format(split=split)} for split in present
         ],
@@ -64,7 +64,7 @@ def root_card(
     return f"---\n{data.to_yaml()}\n---\n{_TEXT}".encode()
 
 
-def _content(folder: str, files: Sequence[FileDigest]) -> str:
+def content_digest(folder: str, files: Sequence[FileDigest]) -> str:
     """A digest of the files of one format."""
     lines = sorted(f"{f.path} {f.sha256}\n" for f in files if f.path.startswith(f"{folder}/"))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]

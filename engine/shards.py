@@ -5,7 +5,7 @@ A plain function of a plain record, without Ray. Beside the formats every shard 
 them a dataset can be split anew and checked without reading an export again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -16,35 +16,24 @@ import pyarrow.compute as pc
 
 from engine import hf_layout, parquet_layout
 from engine.config import Config
-from engine.conversations import VisibleObject, converse
+from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.formats import open_part
-from engine.frame_check import image_member, image_problem
+from engine.frame_check import image_problem
 from engine.image_files import write_digests
-from engine.members import MemberError, read_member
+from engine.index_files import IndexPart, index_name, write_index
+from engine.members import MemberError
+from engine.phrases import Turn
+from engine.prepared_rows import read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
-from engine.samples import ImageFile, Part, PartResult, Samples, Turns
-from engine.storage import FileDigest, file_name, join
-from engine.tables import read_table, write_table
+from engine.samples import ImageFile, Part, PartResult, Samples
+from engine.storage import FileDigest, file_name
+from engine.text_report import TextTally, tally
 
-__all__ = ["INDEX_SCHEMA", "ShardResult", "ShardTask", "index_name", "write_shard"]
+__all__ = ["ShardResult", "ShardTask", "write_shard"]
 
 # One record batch: small enough for a shard to be written in bounded memory.
 _BATCH_BYTES = 16 * 2**20
 _BATCH_ROWS = 256
-
-# Where an image lies in its export is of no use once it is in the dataset, and names a machine.
-_PLACES = {"image_source", "image_offset", "image_compressed_bytes", "image_method"}
-
-INDEX_SCHEMA = pa.schema(
-    [
-        pa.field("split", pa.string()),  # null for what was set aside
-        pa.field("shard", pa.string()),  # the file of OUT that holds the row's image
-        pa.field("row", pa.int64()),  # of the row in its shard; null: the file is the image
-        pa.field("status", pa.string()),
-        *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
-    ]
-)
-"""The files of `OUT/index`: one row a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +47,9 @@ class ShardTask:
         number: of the shard in its split, from 0.
         rows: (row file, rows in it) in the order of the shard.
         config: of the run.
+        texts: what holds for all texts of the run.
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
+        folds: int8, cross-validation fold of each row, -1 for none; None without folds.
     """
 
     staging: str
@@ -67,7 +58,9 @@ class ShardTask:
     number: int
     rows: tuple[tuple[str, np.ndarray[Any, Any]], ...]
     config: Config
+    texts: TextRules
     reasons: tuple[tuple[str, ...], ...] | None = None
+    folds: np.ndarray[Any, Any] | None = None
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -88,6 +81,7 @@ class ShardResult:
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
         issues: why.
         image_bytes: taken over.
+        texts: what the texts are like.
     """
 
     parts: dict[str, PartResult]
@@ -98,6 +92,7 @@ class ShardResult:
     left_out: tuple[int, ...]
     issues: tuple[Issue, ...]
     image_bytes: int
+    texts: TextTally
 
     @property
     def files(self) -> list[FileDigest]:
@@ -106,24 +101,19 @@ class ShardResult:
         return [self.index, *self.digests, *formats]
 
 
-def index_name(split: str, number: int) -> str:
-    """Give the name in OUT of a shard's part of the index."""
-    return f"index/{split}-{number:05d}.parquet"
-
-
 def write_shard(task: ShardTask) -> ShardResult:
     """Write one shard: rows in the plan's order, image bytes unchanged.
 
     An image whose CRC, end or (where asked for) pixels are bad is left out and reported; in a
     quarantine its row stays, without the image. The files are not waited for to be on the disk.
     """
-    frames = pa.concat_tables(
-        [read_table(file).take(pa.array(rows)) for file, rows in task.rows]
-    ).combine_chunks()
+    frames = pa.concat_tables([take_rows(file, rows) for file, rows in task.rows])
+    frames = frames.combine_chunks()
     keep_all = task.reasons is not None
     issues: list[Issue] = []
     left_out: list[int] = []
     places: list[str] = []
+    turns: list[list[Turn]] = []
     image_bytes = 0
     parts = {
         name: Part(
@@ -139,16 +129,19 @@ def write_shard(task: ShardTask) -> ShardResult:
             left_out += [image.place for image in images if image.data is None]
             kept = [image for image in images if keep_all or image.data is not None]
             if kept:
-                samples = _samples(task, frames, kept)
+                samples = _samples(task, frames, kept, turns)
                 for write in writers:
                     write(samples)
                 places += _first_files(samples)
             image_bytes += sum(len(image.data or b"") for image in kept)
+    folds = task.folds
     if not keep_all and left_out:
-        frames = frames.take(pa.array(np.delete(np.arange(len(frames)), left_out)))
+        stay = np.delete(np.arange(len(frames)), left_out)
+        frames = frames.take(pa.array(stay))
+        folds = None if folds is None else folds[stay]
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
-        index=_write_index(task, frames, places),
+        index=_write_index(task, frames, places, folds),
         digests=tuple(
             file for name, part in parts.items() if (file := write_digests(part, name)) is not None
         ),
@@ -157,6 +150,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         left_out=() if keep_all else tuple(left_out),
         issues=tuple(issues),
         image_bytes=image_bytes,
+        texts=tally(turns),
     )
 
 
@@ -196,7 +190,7 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
         return _Image(place=place, data=None, name=None)
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
-        data = read_member(row["image_source"], image_member(row))
+        data = read_image(row)
         problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
@@ -219,12 +213,17 @@ def _check_level(config: Config, data: bytes) -> str:
     return "decode" if anew else config.check_images
 
 
-def _samples(task: ShardTask, frames: pa.Table, kept: list[_Image]) -> Samples:
-    """Put the rows of one batch together with their images and texts."""
+def _samples(
+    task: ShardTask, frames: pa.Table, kept: list[_Image], turns: list[list[Turn]]
+) -> Samples:
+    """Put the rows of one batch together with their images and texts; the latter join `turns`."""
     batch = frames.take(pa.array([image.place for image in kept], pa.int64()))
     images = [ImageFile(data=image.data, name=image.name) for image in kept]
     if task.reasons is None:
-        return Samples(frames=batch, images=images, conversations=_conversations(task, batch))
+        composed = _compose(task, batch)
+        turns += composed
+        conversations = [dialogue(each) for each in composed]
+        return Samples(frames=batch, images=images, conversations=conversations)
     reasons = [[*task.reasons[image.place], *_found(image)] for image in kept]
     return Samples(frames=batch, images=images, reasons=reasons)
 
@@ -233,11 +232,11 @@ def _found(image: _Image) -> list[str]:
     return [f"{image.issue.code}: {image.issue.message}"] if image.issue else []
 
 
-def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
-    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas"]
+def _compose(task: ShardTask, frames: pa.Table) -> list[list[Turn]]:
+    columns = ["id", "width", "height", "labels", "bounding_boxes", "areas", "hidden_labels"]
     return [
-        converse(
-            seed=task.config.seed,
+        compose(
+            task.texts,
             frame_id=row["id"],
             width=row["width"],
             height=row["height"],
@@ -247,7 +246,7 @@ def _conversations(task: ShardTask, frames: pa.Table) -> list[Turns]:
                     row["labels"], row["bounding_boxes"], row["areas"], strict=True
                 )
             ],
-            box_style=task.config.box_style,
+            hidden=row["hidden_labels"],
         )
         for row in frames.select(columns).to_pylist()
     ]
@@ -261,22 +260,16 @@ def _first_files(samples: Samples) -> list[str]:
     return [first[row] for row in sorted(first)]
 
 
-def _write_index(task: ShardTask, frames: pa.Table, places: Sequence[str | None]) -> FileDigest:
-    """Write the shard's part of the index; `places` are image files, or none were written."""
-    rows, kept, shard = len(frames), task.reasons is None, _image_shard(task)
-    in_files = places or [None] * rows
-    names = pc.replace_substring_regex(frames["image_name"], pattern=".*/", replacement="")
-    own = {
-        "split": pa.array([task.split if kept else None] * rows, pa.string()),
-        "shard": pa.array(in_files if shard is None else [shard] * rows, pa.string()),
-        "row": pa.array([None] * rows if shard is None else np.arange(rows), pa.int64()),
-        "status": pa.array(["kept" if kept else "quarantined"] * rows, pa.string()),
-        "image_name": names,  # folders differ between a ZIP and the same export unpacked
-    }
-    columns = [own[name] if name in own else frames[name] for name in INDEX_SCHEMA.names]
-    table = pa.table(columns, schema=INDEX_SCHEMA)
-    name = index_name(task.split, task.number)
-    return write_table(join(task.staging, name), table, name=name, durable=False)
+def _write_index(task: ShardTask, frames: pa.Table, files: list[str], folds: Any) -> FileDigest:
+    shard = _image_shard(task)
+    kept = task.reasons is None
+    part = IndexPart(
+        split=task.split if kept else None,
+        status="kept" if kept else "quarantined",
+        shard=shard if shard else files or None,
+        folds=folds,
+    )
+    return write_index(task.staging, index_name(task.split, task.number), frames, part)
 
 
 def _image_shard(task: ShardTask) -> str | None:

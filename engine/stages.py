@@ -6,15 +6,18 @@ mask and no image ever travels through the driver. A data problem becomes an `Is
 export that cannot be read at all raises.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from engine.frame_check import FrameCheck
 from engine.frame_json import Masklets
+from engine.label_map import LabelMap
 from engine.mask_check import MaskReading, check_masks
+from engine.policy import Policy
 from engine.records import FRAME_SCHEMA, RangeFile, issue_table
 from engine.tables import read_table, write_table
+from engine.thresholds import Thresholds
 
 __all__ = ["ScanResult", "ScanTask", "scan_range"]
 
@@ -33,6 +36,9 @@ class ScanTask:
         rows_path: where the row file goes.
         issues_path: where the issue file goes.
         masklets: of an SA-V file; None for any other.
+        label_map: the user's names for labels.
+        policy: what is an error.
+        black_level: of 255, what counts as black.
     """
 
     range: RangeFile
@@ -44,6 +50,9 @@ class ScanTask:
     rows_path: str
     issues_path: str
     masklets: Masklets | None = None
+    label_map: LabelMap = field(default_factory=LabelMap)
+    policy: Policy = field(default_factory=Policy)
+    black_level: int = Thresholds.black_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +63,13 @@ class ScanResult:
         rows_path: a Parquet file of `FRAME_SCHEMA`.
         issues_path: a Parquet file of `ISSUE_SCHEMA`.
         frames: rows written.
+        map_keys: of the label map that named an object, sorted.
     """
 
     rows_path: str
     issues_path: str
     frames: int
+    map_keys: tuple[str, ...] = ()
 
 
 def scan_range(task: ScanTask) -> ScanResult:
@@ -66,7 +77,8 @@ def scan_range(task: ScanTask) -> ScanResult:
     frames = [
         FrameCheck(
             record, source=task.source, video_id=task.video_id, video_size=task.video_size,
-            masklets=task.masklets,
+            masklets=task.masklets, label_map=task.label_map, policy=task.policy,
+            black_level=task.black_level,
         )
         for record in read_table(task.range.path).to_pylist()
     ]  # fmt: skip
@@ -80,4 +92,8 @@ def scan_range(task: ScanTask) -> ScanResult:
     issues = issue_table([issue for frame in frames for issue in frame.issues])
     write_table(task.rows_path, pa.Table.from_pylist(rows, schema=FRAME_SCHEMA), durable=False)
     write_table(task.issues_path, issues, durable=False)
-    return ScanResult(rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows))
+    keys = sorted(set().union(*(frame.keys_used for frame in frames)))
+    return ScanResult(
+        rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows),
+        map_keys=tuple(keys),
+    )  # fmt: skip

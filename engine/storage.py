@@ -33,8 +33,8 @@ __all__ = [
     "join",
     "link_file",
     "list_files",
+    "list_sizes",
     "make_dirs",
-    "move_tree",
     "read_bytes",
     "remove",
     "stored_bytes",
@@ -111,6 +111,34 @@ def list_files(root: str) -> list[str]:
     filesystem, inner = url_filesystem(root)
     prefix = inner.rstrip("/") + "/"
     return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+
+
+def list_sizes(root: str) -> dict[str, int]:
+    """Give the size of each file below `root` in bytes, by its name relative to `root`.
+
+    One listing, no file is opened; links are followed.
+    """
+    place = local_path(root)
+    if place is None:
+        filesystem, inner = url_filesystem(root)
+        prefix = inner.rstrip("/") + "/"
+        found = filesystem.find(inner, detail=True)
+        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+    sizes: dict[str, int] = {}
+    folders, seen = [(str(place), "")], set[str]()
+    while folders:
+        folder, prefix = folders.pop()
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            continue
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append((entry.path, f"{prefix}{entry.name}/"))
+                elif entry.is_file():
+                    sizes[prefix + entry.name] = entry.stat().st_size
+    return sizes
 
 
 def read_bytes(path: str) -> bytes:
@@ -190,23 +218,6 @@ def topmost_missing(path: str) -> str | None:
         return path
     missing = [place for place in (Path(path), *Path(path).parents) if not place.exists()]
     return str(missing[-1])
-
-
-def move_tree(source: str, target: str) -> None:
-    """Make the folder `source` become `target`, replacing what is there.
-
-    Locally this is a rename within one file system. On an object store it is a copy of every
-    object, so a reader may see old and new objects side by side until the manifest is written.
-    """
-    remove(target)
-    old, new = local_path(source), local_path(target)
-    if old is None or new is None:
-        filesystem, inner = url_filesystem(source)
-        filesystem.mv(inner, url_filesystem(target)[1], recursive=True)
-        return
-    new.parent.mkdir(parents=True, exist_ok=True)
-    old.rename(new)
-    sync_path(new.parent)
 
 
 def temporary_folder(prefix: str) -> str:

@@ -5,7 +5,6 @@ by evidence which grid the masks are on, in which order their runs go, and wheth
 on the frames. The evidence is kept: the report and `inspect` show why.
 """
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -15,8 +14,9 @@ from numpy.typing import NDArray
 
 from engine import dialect, identity, images, masks, rle_text
 from engine.caps import Caps
+from engine.clean_frames import clean_frames, export_stem
 from engine.config import Config, Execution
-from engine.errors import ExportError
+from engine.evidence_image import draw_as_asked
 from engine.export import (
     CutExport,
     cut_export,
@@ -26,13 +26,13 @@ from engine.export import (
     sample_frames,
 )
 from engine.frame_json import Masklets, RawFrame
+from engine.looks import take_looks
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
-from engine.opening import open_images
 from engine.pairing import ImageIndex
-from engine.records import Issue, OpenedExport, Video
+from engine.records import Issue, OpenedExport
 from engine.sav_listing import list_exports
-from engine.sav_names import sav_video
-from engine.storage import exists, file_name, join
+from engine.storage import file_name, join
+from engine.thresholds import Thresholds
 
 __all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
 
@@ -57,6 +57,8 @@ class OpenTask:
         caps: limits beyond which the export is refused.
         video_ids: all names given by hand, for a source that holds several exports.
         label: of objects that have none in the export (SA-V).
+        painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
+        draw: the evidence as a picture: none, a small JPEG, or a PNG with the figures.
     """
 
     source: str
@@ -69,6 +71,8 @@ class OpenTask:
     caps: Caps = field(default_factory=Caps)
     video_ids: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
+    painted_share: float = Thresholds.painted_share
+    draw: Literal["none", "small", "full"] = "none"
 
     @classmethod
     def of(
@@ -79,6 +83,7 @@ class OpenTask:
         sources: int,
         *,
         frames_per_range: int = Execution.frames_per_range,
+        draw: Literal["none", "small", "full"] = "none",
     ) -> "OpenTask":
         """Make the task for one source of a run of `sources` exports."""
         names = config.video_ids
@@ -93,6 +98,8 @@ class OpenTask:
             caps=config.caps,
             video_ids=names,
             label=config.label,
+            painted_share=config.thresholds.painted_share,
+            draw=draw,
         )
 
     def of_one(self, members: Members, number: int, several: int) -> "OpenTask":
@@ -103,6 +110,7 @@ class OpenTask:
             source=source,
             staging=join(self.staging, f"{number:05d}"),
             sources=self.sources + several - 1,
+            draw=self.draw if number == 0 or self.draw == "full" else "none",
             video_id=self.video_ids.get(source) or self.video_ids.get(members.annotations),
         )
 
@@ -137,7 +145,10 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     own_images = ImageIndex.of(members.values())
     used_images, image_source = own_images, members.location
     if task.frames is not None:
-        used_images, image_source = _clean_frames(task, read_video({}, metadata, task.source))
+        used_images, image_source = clean_frames(
+            task.frames, task.source, read_video({}, metadata, task.source).filename, task.sources,
+            caps=task.caps,
+        )  # fmt: skip
     cut = cut_export(
         members,
         used_images,
@@ -152,9 +163,9 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     frames = _sample(cut)
     pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
     found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
-    found = replace(found, masklets=cut.masklets)
+    found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or identity.video_id(
-        filename=video.filename or _stem(task.source),
+        filename=video.filename or export_stem(task.source),
         width=video.width,
         height=video.height,
         total_frames=video.total_frames_declared,
@@ -176,6 +187,8 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         image_bytes=cut.image_bytes,
         images=cut.images,
         masklets=cut.masklets,
+        evidence_image=found.drawing(task.draw),
+        looks=take_looks(image_source, cut.pictured),
     )
 
 
@@ -186,9 +199,21 @@ class _Found:
     grid: dialect.Grid | None
     decision: dialect.OrderDecision
     evidence: dialect.Evidence | None
-    painted: bool
     notations: tuple[str, ...]
+    samples: tuple[dialect.SampleFrame, ...] = ()
+    samples_grid: tuple[int, int] | None = None
+    painted: bool = False
     masklets: Masklets | None = None
+
+    def shows_paint(self, least: float) -> bool:
+        """Say whether so much of the masks' boundaries carries the overlay's colour."""
+        return self.evidence is not None and dialect.painted(self.evidence, least)
+
+    def drawing(self, kind: Literal["none", "small", "full"]) -> bytes | None:
+        """Draw both readings of a frame; None if that is not asked for or cannot be."""
+        if kind == "none" or self.samples_grid is None:
+            return None
+        return draw_as_asked(kind, self.samples, self.samples_grid, self.decision, self.evidence)
 
     def to_json(self) -> dict[str, Any]:
         sav = {"masklets": asdict(self.masklets)} if self.masklets else {}
@@ -229,7 +254,8 @@ def _find_dialect(
     ]
     grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
     size = grid.size if grid else image_size or video_size
-    evidence = dialect.measure(_samples(frames, pixels, size), size) if size else None
+    samples = _samples(frames, pixels, size) if size else []
+    evidence = dialect.measure(samples, size) if size else None
     decision = dialect.decide_order(
         user=None if mask_order == "auto" else mask_order,
         declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
@@ -240,7 +266,8 @@ def _find_dialect(
         grid=grid,
         decision=decision,
         evidence=evidence,
-        painted=evidence is not None and dialect.painted(evidence),
+        samples=tuple(samples),
+        samples_grid=size,
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
 
@@ -337,36 +364,6 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
             whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
             return sorted(whole - set(cut.frame_indices))
     return []
-
-
-def _stem(source: str) -> str:
-    name = file_name(source)
-    return sav_video(name) or posixpath.splitext(name)[0]
-
-
-def _clean_frames(task: OpenTask, video: Video) -> tuple[ImageIndex, str]:
-    """Find the frames that are to be used instead of the export's own.
-
-    A folder of frames serves one export; for several, it holds one folder a video, called as the
-    export or as its video file.
-    """
-    place = task.frames or ""
-    names = [_stem(task.source)] + ([_stem(video.filename)] if video.filename else [])
-    for name in names:
-        if exists(join(place, name)):
-            place = join(place, name)
-            break
-    else:
-        if task.sources > 1:
-            raise ExportError(
-                place, f"holds no frames for {file_name(task.source)}",
-                expected=f"a folder {' or '.join(names)}",
-            )  # fmt: skip
-    listed = with_crcs(open_images(place, caps=task.caps))
-    index = ImageIndex.of(listed.values())
-    if not index.in_order:
-        raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
-    return index, listed.location
 
 
 def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engine.box_text import box_text
 from engine.config import Config
-from engine.conversations import box_text
 from engine.image_files import write_images
 from engine.line_files import first_without, joined_lines, json_line, open_piece, write_joined
 from engine.samples import Part, Samples, SplitParts, Turns
@@ -64,7 +64,7 @@ def finish(staging: str, splits: Sequence[SplitParts]) -> list[FileDigest]:
 
 def _line(row: Mapping[str, Any], image: str, turns: Turns, config: Config) -> dict[str, Any]:
     boxes = [(x, y, w, h) for x, y, w, h in row["bounding_boxes"]]
-    written = [box_text(box, row["width"], row["height"], config.box_style) for box in boxes]
+    written = [box_text(box, row["width"], row["height"], config.boxes) for box in boxes]
     messages, used = with_placeholders(turns, written, BOX_HINTS.get(config.box_style, ()))
     corners = [[x, y, x + w, y + h] for x, y, w, h in (boxes[at] for at in used)]
     return {

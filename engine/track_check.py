@@ -5,12 +5,13 @@ masks are replaced by digests file by file, and of images only what tells equal 
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from engine.records import issue_table
 from engine.tables import read_table, write_table
+from engine.thresholds import Thresholds
 from engine.tracks import TRACK_SCHEMA, track_issues
 
 __all__ = ["TrackTask", "check_video"]
@@ -28,12 +29,14 @@ class TrackTask:
         rate: frames a second of the video, as declared.
         export_rate: frames a second of the export, as declared.
         issues_path: where the issue file goes.
+        thresholds: from which a jump is one.
     """
 
     files: tuple[tuple[str, str], ...]
     rate: float | None
     export_rate: float | None
     issues_path: str
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
 
 def check_video(task: TrackTask) -> str:
@@ -43,7 +46,9 @@ def check_video(task: TrackTask) -> str:
         The place of a Parquet file of `ISSUE_SCHEMA`.
     """
     frames = pa.concat_tables([_narrow(path, source) for path, source in task.files])
-    found = track_issues(frames.select(TRACK_SCHEMA.names), task.rate, task.export_rate)
+    found = track_issues(
+        frames.select(TRACK_SCHEMA.names), task.rate, task.export_rate, task.thresholds
+    )
     write_table(task.issues_path, issue_table(found))
     return task.issues_path
 

@@ -32,12 +32,9 @@ _Floats: TypeAlias = NDArray[np.float64]
 _Ints: TypeAlias = NDArray[np.int64]
 
 _POINTS_MIN = 5  # with fewer there is no normal behaviour to deviate from
-_TIMES_NORMAL = 6.0  # so many times the median of the track's unexplained steps
-_AREA_TIMES_NORMAL = 4.0  # areas wander less than places do
 _TIMES_STEP = 2.0  # and of its steps: turning round at full speed is no jump
 
-# Area, as its natural logarithm: a factor of 1.7, and more for frames that lie apart.
-_LOG_AREA = np.log(1.7)
+# Area, as its natural logarithm: more is let pass for frames that lie apart.
 _LOG_AREA_A_FRAME, _LOG_AREA_MORE = 0.008, 0.3
 _AREA_SHARE, _AREA_PX = 1e-4, 16  # of the frame: less is a few cells of the exporter's grid
 
@@ -45,12 +42,11 @@ _AREA_SHARE, _AREA_PX = 1e-4, 16  # of the frame: less is a few cells of the exp
 _EDGE_QUANTILE, _EDGE_STEPS, _EDGE_DIAGONAL = 0.9, 1.5, 0.02
 
 # Place, in shares of the frame's diagonal, and in object sizes: a part of it may be covered.
-_DIAGONAL = 0.06
 _DIAGONAL_A_FRAME, _DIAGONAL_MORE = 0.004, 0.15
 _OBJECT, _OBJECT_COVERED = 0.35, 0.5
 
 # Equal masks, counted in steps. Masks stay equal where motion is slower than the grid they are on.
-_EQUAL_STEPS, _EQUAL_STEPS_TO_END, _EQUAL_STEPS_STILL = 2, 3, 5
+_EQUAL_STEPS_TO_END, _EQUAL_STEPS_STILL = 3, 5
 _EQUAL_ELSEWHERE, _EQUAL_ELSEWHERE_STILL = 0.1, 0.02
 _OTHER_STEPS, _OTHER_STEPS_STILL = 5, 20
 _GRID = 256  # cells a side, the exporter's
@@ -122,11 +118,14 @@ class Track:
         return np.maximum(1.0, frames / np.median(frames)) if frames.size else frames.astype(float)
 
 
-def area_jumps(track: Track) -> list[tuple[int, int]]:
+def area_jumps(track: Track, *, factor: float, times_normal: float) -> list[tuple[int, int]]:
     """Find where the area changes at once, against the track's own changes.
 
     Args:
         track: of an object.
+        factor: a smaller change is none.
+        times_normal: nor is one below so many times the median of the track's unexplained steps;
+            areas wander less than places do.
 
     Returns:
         (point, the point to compare it with), one for each stretch that deviates: a change there
@@ -138,18 +137,20 @@ def area_jumps(track: Track) -> list[tuple[int, int]]:
     ordinary = _comes_or_goes(track)
     left, normal = _unexplained(log, track, ~ordinary)
     frames = np.diff(track.frame)
-    floor = _LOG_AREA + np.minimum(_LOG_AREA_MORE, _LOG_AREA_A_FRAME * frames)
+    floor = np.log(factor) + np.minimum(_LOG_AREA_MORE, _LOG_AREA_A_FRAME * frames)
     pixels = np.maximum(track.size[:-1].prod(axis=1), track.size[1:].prod(axis=1))
     large = np.abs(np.diff(track.area)) > np.maximum(_AREA_PX, _AREA_SHARE * pixels)
-    out = track.joined & large & ~ordinary & (left > np.maximum(floor, _AREA_TIMES_NORMAL * normal))
+    out = track.joined & large & ~ordinary & (left > np.maximum(floor, times_normal * normal))
     return _stretches(np.flatnonzero(out), log)
 
 
-def centroid_jumps(track: Track) -> list[tuple[int, int]]:
+def centroid_jumps(track: Track, *, share: float, times_normal: float) -> list[tuple[int, int]]:
     """Find where the place changes at once, against the track's own motion.
 
     Args:
         track: of an object.
+        share: of the frame's diagonal; a smaller step is no jump.
+        times_normal: nor is one below so many times the median of the track's unexplained steps.
 
     Returns:
         As `area_jumps`.
@@ -159,13 +160,13 @@ def centroid_jumps(track: Track) -> list[tuple[int, int]]:
     cut = track.cut_off
     left, normal = _unexplained(track.centre, track, ~(cut[:-1] | cut[1:]))
     frames = np.diff(track.frame)
-    share = _DIAGONAL + np.minimum(_DIAGONAL_MORE, _DIAGONAL_A_FRAME * frames)
+    shares = share + np.minimum(_DIAGONAL_MORE, _DIAGONAL_A_FRAME * frames)
     diagonal = np.maximum(track.diagonal[:-1], track.diagonal[1:])
     extent = np.maximum(track.extent[:-1], track.extent[1:])
     pair = np.stack([track.area[:-1], track.area[1:]])
     covered = 1.0 - pair.min(axis=0) / pair.max(axis=0)
-    floor = np.maximum(share * diagonal, (_OBJECT + _OBJECT_COVERED * covered) * extent)
-    out = track.joined & (left > np.maximum(floor, _TIMES_NORMAL * normal))
+    floor = np.maximum(shares * diagonal, (_OBJECT + _OBJECT_COVERED * covered) * extent)
+    out = track.joined & (left > np.maximum(floor, times_normal * normal))
     return _stretches(np.flatnonzero(out), track.centre)
 
 
@@ -239,7 +240,9 @@ def _stretches(steps: _Ints, values: _Floats) -> list[tuple[int, int]]:
     return found
 
 
-def frozen_runs(track: Track, other_picture: Callable[[int, int], bool]) -> list[tuple[int, int]]:
+def frozen_runs(
+    track: Track, other_picture: Callable[[int, int], bool], *, steps: int
+) -> list[tuple[int, int]]:
     """Find where a mask stays as it is while the object, by the rest of its track, moves on.
 
     A mask that catches up in one step afterwards was frozen; one that goes on at its pace had
@@ -250,6 +253,7 @@ def frozen_runs(track: Track, other_picture: Callable[[int, int], bool]) -> list
     Args:
         track: of an object.
         other_picture: whether the frames at two rows are known to have different images.
+        steps: in which the mask stays the same, at least.
 
     Returns:
         (first, last) point of each run of equal masks.
@@ -260,14 +264,18 @@ def frozen_runs(track: Track, other_picture: Callable[[int, int], bool]) -> list
     edges = np.flatnonzero(np.diff(np.concatenate([[False], equal, [False]]).astype(np.int8)))
     runs = [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
     others = int((~equal & track.joined).sum())
-    return [run for run in runs if _is_frozen(track, run, len(runs) - 1, others)]
+    return [
+        run
+        for run in runs
+        if run[1] - run[0] >= steps and _is_frozen(track, run, len(runs) - 1, others)
+    ]
 
 
 def _is_frozen(track: Track, run: tuple[int, int], other_runs: int, others: int) -> bool:
     """Judge the run of equal masks from point `run[0]` to point `run[1]`."""
     first, last = run
     length = last - first
-    if length < _EQUAL_STEPS or others < _OTHER_STEPS or other_runs > _EQUAL_ELSEWHERE * others:
+    if others < _OTHER_STEPS or other_runs > _EQUAL_ELSEWHERE * others:
         return False
     moved = np.linalg.norm(np.diff(track.centre, axis=0), axis=1)
     moved = moved + np.abs(np.diff(np.sqrt(track.area)))

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from engine.frame_times import unfitting_times
 from engine.records import Issue
+from engine.thresholds import Thresholds
 from engine.track_motion import Track, area_jumps, centroid_jumps, frozen_runs
 
 __all__ = ["TRACK_SCHEMA", "track_issues"]
@@ -50,7 +51,6 @@ TRACK_SCHEMA = pa.schema(
 )
 
 # Flicker, in frames of the export and of the video.
-_ABSENT_ROWS = 2
 _ABSENT_FRAMES = 15  # from seen to seen again, if more than one frame of the export is without it
 _HIDDEN_FRAMES = 4
 _PLACE, _SIZE = 0.35, 1.6  # of the object's extent; factor of its area
@@ -58,6 +58,8 @@ _SPECK, _SPECK_PX = 1e-4, 16  # of the frame: a few cells of the exporter's grid
 _SLIVER = 0.03  # of the diagonal: what is left of an object that leaves or enters the frame
 
 _Row = dict[str, Any]
+
+_THRESHOLDS = Thresholds()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +71,10 @@ class _Seen:
 
 
 def track_issues(
-    frames: pa.Table, rate: float | None = None, export_rate: float | None = None
+    frames: pa.Table,
+    rate: float | None = None,
+    export_rate: float | None = None,
+    thresholds: Thresholds = _THRESHOLDS,
 ) -> list[Issue]:
     """Find what only the whole video shows.
 
@@ -77,15 +82,16 @@ def track_issues(
         frames: the frames of one video, of `TRACK_SCHEMA`, in any order.
         rate: frames a second of the video, as declared.
         export_rate: frames a second of the export, as declared.
+        thresholds: from which a jump is one.
 
     Returns:
         Issues by frame index, then code, then object; all of them warnings.
     """
     rows = _unambiguous(frames)
-    found = [*_repeated_images(rows), *_times(rows, rate, export_rate)]
+    found = [*_repeated_images(rows), *_times(rows, rate, export_rate, thresholds)]
     for object_id, seen in _tracks(rows).items():
         found += _label_changes(rows, object_id, seen)
-        found += _motion(rows, object_id, seen)
+        found += _motion(rows, object_id, seen, thresholds)
     return sorted(found, key=lambda i: (i.frame_index or 0, i.code, i.object_id or 0))
 
 
@@ -130,7 +136,9 @@ def _repeated_images(rows: list[_Row]) -> list[Issue]:
     ]  # fmt: skip
 
 
-def _times(rows: list[_Row], rate: float | None, export_rate: float | None) -> list[Issue]:
+def _times(
+    rows: list[_Row], rate: float | None, export_rate: float | None, thresholds: Thresholds
+) -> list[Issue]:
     timed = [row for row in rows if row["timestamp_sec"] is not None]
     frames = np.array([row["frame_index"] for row in timed], dtype=np.int64)
     times = np.array([row["timestamp_sec"] for row in timed], dtype=np.float64)
@@ -139,7 +147,9 @@ def _times(rows: list[_Row], rate: float | None, export_rate: float | None) -> l
             "timestamp_mismatch", timed[place],
             f"timestamp_sec is {times[place]:.3f}, expected {expected:.3f} by {by}",
         )
-        for place, expected, by in unfitting_times(frames, times, rate, export_rate)
+        for place, expected, by in unfitting_times(
+            frames, times, rate, export_rate, rounding_sec=thresholds.timestamp_sec
+        )
     ]  # fmt: skip
 
 
@@ -176,15 +186,17 @@ def _absence(row: _Row, object_id: int) -> str:
     return "absent" if certain and None not in row["object_ids"] else "unknown"
 
 
-def _motion(rows: list[_Row], object_id: int, seen: list[_Seen]) -> list[Issue]:
+def _motion(
+    rows: list[_Row], object_id: int, seen: list[_Seen], thresholds: Thresholds
+) -> list[Issue]:
     track = _track(rows, object_id, seen)
-    found = _flickers(rows, object_id, track)
+    found = _flickers(rows, object_id, track, thresholds.flicker_frames)
 
     def other_picture(a: int, b: int) -> bool:
         images = rows[a]["image"], rows[b]["image"]
         return None not in images and images[0] != images[1]
 
-    frozen = frozen_runs(track, other_picture)
+    frozen = frozen_runs(track, other_picture, steps=thresholds.frozen_steps)
     for first, last in frozen:
         start, stop = (rows[int(track.row[p])] for p in (first, last))
         found.append(
@@ -197,7 +209,15 @@ def _motion(rows: list[_Row], object_id: int, seen: list[_Seen]) -> list[Issue]:
     # A frozen mask catches up at its end; over the time that took, this may be no jump.
     held = [np.arange(first + 1, last + 1) for first, last in frozen]
     track = track.without(np.concatenate([np.zeros(0, np.int64), *held]))
-    for point, other in area_jumps(track):
+    found += _jumps(rows, object_id, track, thresholds)
+    return found
+
+
+def _jumps(rows: list[_Row], object_id: int, track: Track, thresholds: Thresholds) -> list[Issue]:
+    found = []
+    for point, other in area_jumps(
+        track, factor=thresholds.area_jump_factor, times_normal=thresholds.area_jump_normal
+    ):
         row, before = rows[int(track.row[point])], rows[int(track.row[other])]
         factor = track.area[point] / track.area[other]
         found.append(
@@ -208,7 +228,9 @@ def _motion(rows: list[_Row], object_id: int, seen: list[_Seen]) -> list[Issue]:
                 f"as between its other frames", object_id,
             )
         )  # fmt: skip
-    for point, other in centroid_jumps(track):
+    for point, other in centroid_jumps(
+        track, share=thresholds.centroid_jump_share, times_normal=thresholds.centroid_jump_normal
+    ):
         row, before = rows[int(track.row[point])], rows[int(track.row[other])]
         (x, y), (x0, y0) = track.centre[point], track.centre[other]
         found.append(
@@ -253,14 +275,14 @@ def _track(rows: list[_Row], object_id: int, seen: list[_Seen]) -> Track:
     )
 
 
-def _flickers(rows: list[_Row], object_id: int, track: Track) -> list[Issue]:
+def _flickers(rows: list[_Row], object_id: int, track: Track, most_rows: int) -> list[Issue]:
     steps = np.linalg.norm(np.diff(track.centre, axis=0), axis=1)
     usual = float(np.median(steps[track.joined])) if track.joined.any() else 0.0
     found = []
     for step, (a, b) in enumerate(pairwise(track.row.tolist())):
         between = rows[a + 1 : b]
         kinds = {_absence(row, object_id) for row in between}
-        if not between or "unknown" in kinds or len(between) > _ABSENT_ROWS:
+        if not between or "unknown" in kinds or len(between) > most_rows:
             continue
         frames = int(track.frame[step + 1] - track.frame[step])
         if ("hidden" in kinds and frames > _HIDDEN_FRAMES) or (

@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.config import Config, Execution
+from engine.content_links import find_links, looks_of_videos
 from engine.errors import OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, state_of
+from engine.records import OpenedExport
 from engine.report import export_entry, validation_document, write_report
-from engine.storage import join, remove, temporary_folder
+from engine.report_gather import gather_material
+from engine.storage import join, remove, temporary_folder, write_bytes
 from engine.survey import OpenTask, open_source
 from engine.tasks import LocalRunner, Task
 from engine.work import Progress, start_work
@@ -53,26 +56,39 @@ def validate(
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
-    if report is not None and state_of(report) in (OutState.FINISHED, OutState.FAILED):
+    if report is not None and state_of(report) in (
+        OutState.FINISHED,
+        OutState.FAILED,
+        OutState.PENDING,
+    ):
         raise OutputError(report, "holds a dataset's own report", advice="name another folder")
     with _scratch(report) as staging, start_work(execution, exports, progress) as work:
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
         verdict = intake.judge(config)
-        document = validation_document(intake.exports, verdict, config)
+        same_content = intake.links.to_json()
+        document = validation_document(intake.exports, verdict, config, same_content=same_content)
         if report is not None:
-            write_report(report, document, None, intake.issues)
+            material = gather_material(
+                intake.index, intake.issues, document, work, evidence_images=intake.evidence_images
+            )
+            write_report(report, document, None, intake.issues, material=material)
         return document
 
 
-def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, Any]:
+def inspect(
+    sources: Sequence[str], config: Config | None = None, draw: str | None = None
+) -> dict[str, Any]:
     """Say what exports hold: video, frames, dialect, grid, order, and by which evidence.
 
     Args:
         sources: ZIPs, folders, globs or URLs of exports.
         config: `mask_order`, `frames`, `label` and `video_ids` matter; None: the defaults.
+        draw: folder for a PNG of each export, a frame's masks read by row and by column; its
+            entry has the file's name as `drawing`, or None where there was nothing to draw.
 
     Returns:
-        {"exports": [...]}, one entry an export, in the order named.
+        {"exports": [...], "same_content": [...]}: one entry an export, in the order named; and the
+        videos that are one under several names, as far as a sample of frames shows it.
 
     Raises:
         UsageError: wrong usage.
@@ -84,16 +100,42 @@ def inspect(sources: Sequence[str], config: Config | None = None) -> dict[str, A
         tasks = [
             Task(
                 key=f"open-{place:05d}",
-                payload=OpenTask.of(source, join(staging, f"{place:05d}"), config, len(exports)),
+                payload=OpenTask.of(
+                    source,
+                    join(staging, f"{place:05d}"),
+                    config,
+                    len(exports),
+                    draw="none" if draw is None else "full",
+                ),
             )
             for place, source in enumerate(exports)
         ]
-        opened = LocalRunner().run(open_source, tasks, stage="open")
-        return {
-            "exports": [
-                export_entry(export)
-                | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
-                for found in opened.values()
-                for export in found
-            ]
-        }
+        results = LocalRunner().run(open_source, tasks, stage="open")
+    opened = [export for found in results.values() for export in found]
+    entries = [
+        export_entry(export)
+        | {"warnings": [f"{issue.code}: {issue.message}" for issue in export.issues]}
+        for export in opened
+    ]
+    if draw is not None:
+        for entry, name in zip(entries, _write_drawings(draw, opened), strict=True):
+            entry["drawing"] = name
+    in_order = sorted(opened, key=lambda e: (e.video_id, e.content_digest, e.source))
+    links = find_links(looks_of_videos(in_order), None)
+    return {"exports": entries, "same_content": links.to_json()}
+
+
+def _write_drawings(folder: str, opened: Sequence[OpenedExport]) -> list[str | None]:
+    """Write the pictures, one a video; of several exports of one video the later get a number."""
+    names: list[str | None] = []
+    for export in opened:
+        if export.evidence_image is None:
+            names.append(None)
+            continue
+        name, number = f"{export.video_id}.png", 1
+        while name in names:
+            number += 1
+            name = f"{export.video_id}-{number}.png"
+        write_bytes(join(folder, name), export.evidence_image)
+        names.append(name)
+    return names

@@ -16,8 +16,10 @@ from engine.errors import RunError, Sam2PrepError, UsageError
 __all__ = [
     "JobCommand",
     "reporting_errors",
+    "say",
     "show_json",
     "watched_progress",
+    "write_junit",
 ]
 
 
@@ -55,17 +57,33 @@ def reporting_errors(as_json: bool) -> Iterator[None]:
 
 
 def _stop(error: Sam2PrepError, as_json: bool) -> NoReturn:
-    click.echo(f"sam2prep: error: {error}", err=True)
+    say(f"sam2prep: error: {error}", err=True)
     if as_json:
         show_json({"status": "ERROR", "exit_code": error.exit_code, "error": str(error)})
     sys.exit(error.exit_code)
 
 
+def say(line: str, *, err: bool = False, limit: int | None = None) -> None:
+    """Print one line; labels and file names in it cannot act on the terminal."""
+    from engine.visible import visible
+
+    click.echo(visible(line, limit), err=err)
+
+
 def show_json(document: Mapping[str, Any]) -> None:
     """Print the one document of a --json run."""
     from engine.manifest import encode
+    from engine.visible import json_for_terminal
 
-    click.echo(encode(document), nl=False)
+    click.echo(json_for_terminal(encode(document).decode()), nl=False)
+
+
+def write_junit(path: str, document: Mapping[str, Any]) -> None:
+    """Write what validation.json holds as JUnit XML."""
+    from engine.junit import junit_xml
+    from engine.storage import write_bytes
+
+    write_bytes(path, junit_xml(document))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, show_json
+from jobs.console import JobCommand, reporting_errors, say, show_json
 from jobs.options import common_options
 
 __all__ = ["main"]
@@ -25,7 +25,8 @@ def main(out: str, as_json: bool) -> None:
         if as_json:
             show_json({"exports": paths})
         else:
-            click.echo("\n".join(paths))
+            for path in paths:
+                say(path)
 
 
 if __name__ == "__main__":

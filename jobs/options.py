@@ -14,6 +14,7 @@ __all__ = [
     "config_option",
     "execution_options",
     "format_options",
+    "junit_option",
     "policy_options",
     "reading_options",
     "split_options",
@@ -46,6 +47,13 @@ def config_option(command: _Command) -> _Command:
         "--config", "config_file", metavar="FILE",
         help="TOML file with the names of these options; options given here win.",
     )(command)  # fmt: skip
+
+
+def junit_option(command: _Command) -> _Command:
+    """Add --junit."""
+    return click.option(
+        "--junit", metavar="FILE", help="Write the findings as JUnit XML too, for a CI system."
+    )(command)
 
 
 def reading_options(command: _Command) -> _Command:

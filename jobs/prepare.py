@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, show_json, watched_progress
+from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress, write_junit
 from jobs.options import (
     common_options,
     config_option,
     execution_options,
     format_options,
+    junit_option,
     policy_options,
     reading_options,
     split_options,
@@ -21,6 +22,8 @@ from jobs.options import (
 from jobs.settings import resolve
 
 __all__ = ["main"]
+
+_CLASSES = 50
 
 _EPILOG = """\b
 Examples:
@@ -40,6 +43,7 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
     help="strict (default): an error finding fails the run. standard: frames with errors are set "
     "aside and the rest is prepared.",
 )  # fmt: skip
+@junit_option
 @format_options
 @split_options
 @text_options
@@ -49,7 +53,12 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 @config_option
 @common_options
 def main(
-    sources: tuple[str, ...], out: str, config_file: str | None, as_json: bool, **options: Any
+    sources: tuple[str, ...],
+    out: str,
+    junit: str | None,
+    config_file: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Read SAM 2 exports, check them, split them, and write a dataset to OUT.
 
@@ -59,9 +68,13 @@ def main(
     with reporting_errors(as_json):
         config, execution = resolve(config_file, options)
         import engine
+        from engine.manifest import read_json
+        from engine.storage import join
 
         with watched_progress() as progress:
             summary = engine.prepare(sources, out, config, execution, progress)
+        if junit:
+            write_junit(junit, read_json(join(out, "report", "validation.json")))
         if as_json:
             show_json(summary)
         else:
@@ -71,41 +84,63 @@ def main(
 
 def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:
     if summary.get("nothing_to_do"):
-        click.echo(f"{out} holds this dataset already: {summary['total_samples']} samples")
+        say(f"{out} holds this dataset already: {summary['total_samples']} samples")
         return
-    click.echo(f"Status      {summary['status']}")
+    say(f"Status      {summary['status']}")
     if summary["status"] != "FAILED":
         splits = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
-        click.echo(f"Samples     {summary['total_samples']} ({splits})")
-    counts = ", ".join(f"{label} {n}" for label, n in summary["class_counts"].items())
-    click.echo(f"Classes     {counts or 'none'}")
+        say(f"Samples     {summary['total_samples']} ({splits})")
+    say(f"Classes     {_classes(summary['class_counts']) or 'none'}")
     accounting = summary["accounting"]
     if accounting and accounting["frames_in"] != accounting["kept"]:
-        click.echo(
+        left_out = sum(
+            accounting.get(name, 0) for name in ("excluded_temporal_gap", "excluded_split_file")
+        )
+        say(
             f"Frames      {accounting['frames_in']} read, {accounting['kept']} kept, "
             f"{accounting['quarantined']} set aside, {accounting['excluded_duplicates']} repeated"
+            + (f", {left_out} left out by the split" if left_out else "")
         )
     for line in summary["findings"]:
-        click.echo(f"Finding     {line}")
-    click.echo(f"Time        {summary['timings']['total']:.1f} s")
+        say(f"Finding     {line}")
+    say(f"Time        {summary['timings']['total']:.1f} s")
     if summary["status"] == "FAILED":
-        click.echo(f"Report      {out}/report/report.html (no dataset was written)")
+        say(f"Report      {out}/report/report.html (no dataset was written)")
         _advise(summary)
     else:
         for name in formats:
-            click.echo(f"Dataset     {out}/{name}")
-        click.echo(f"Report      {out}/report/report.html")
+            say(f"Dataset     {out}/{name}")
+        say(f"Report      {out}/report/report.html")
+
+
+def _classes(class_counts: Mapping[str, int]) -> str:
+    """Name the classes with their counts, the largest only where there are many."""
+    from engine.visible import visible
+
+    shown = sorted(class_counts, key=lambda label: (-class_counts[label], label))[:_CLASSES]
+    text = ", ".join(f"{visible(label, 60)} {class_counts[label]}" for label in sorted(shown))
+    more = len(class_counts) - len(shown)
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def _can_be_set_aside(errors: list[str]) -> bool:
+    """Say whether each error finding is one of frames, of objects in them, or of whole videos."""
+    from engine.findings import CODES
+
+    units = {CODES[line.split()[1].rstrip(":")].unit for line in errors}
+    return units <= {"frame", "object", "video"}
 
 
 def _advise(summary: Mapping[str, Any]) -> None:
     """Print the commands that would help: the one that was given, and more."""
     again = f"sam2prep prepare {shlex.join(click.get_current_context().meta['arguments'])}"
-    click.echo("What would help:")
-    if not any("(100.0%)" in line for line in summary["findings"] if line.startswith("error")):
-        click.echo(f"  {again} --validation standard   # set these frames aside")
+    say("What would help:")
+    errors = [line for line in summary["findings"] if line.startswith("error ")]
+    if not any("(100.0%)" in line for line in errors) and _can_be_set_aside(errors):
+        say(f"  {again} --validation standard   # set these frames aside")
     if any("image_missing" in line or "overlay_burned_in" in line for line in summary["findings"]):
-        click.echo(f"  {again} --frames DIR            # use clean frames of the original video")
-    click.echo("  annotate or repair what the report lists, export again, and run this again")
+        say(f"  {again} --frames DIR            # use clean frames of the original video")
+    say("  annotate or repair what the report lists, export again, and run this again")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, show_json, watched_progress
+from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress, write_junit
 from jobs.options import (
     common_options,
     config_option,
     execution_options,
+    junit_option,
     policy_options,
     reading_options,
 )
@@ -28,7 +29,11 @@ Exit codes: 0 passed (warnings too), 1 FAILED, 2 wrong usage, 3 an input cannot 
 
 @click.command("validate", cls=JobCommand, epilog=_EPILOG)
 @click.argument("sources", metavar="SRC...", nargs=-1, required=True)
-@click.option("--report", metavar="DIR", help="Write report.html, validation.json, issues.jsonl.")
+@click.option(
+    "--report", metavar="DIR",
+    help="Write report.html, validation.json, issues.jsonl, summary.md.",
+)  # fmt: skip
+@junit_option
 @policy_options
 @reading_options
 @execution_options
@@ -37,6 +42,7 @@ Exit codes: 0 passed (warnings too), 1 FAILED, 2 wrong usage, 3 an input cannot 
 def main(
     sources: tuple[str, ...],
     report: str | None,
+    junit: str | None,
     config_file: str | None,
     as_json: bool,
     **options: Any,
@@ -48,23 +54,23 @@ def main(
 
         with watched_progress() as progress:
             document = engine.validate(sources, report, config, execution, progress)
+        if junit:
+            write_junit(junit, document)
         if as_json:
             show_json(document)
         else:
-            click.echo(f"Status      {document['status']}")
-            click.echo(
+            say(f"Status      {document['status']}")
+            say(
                 f"Looked at   {document['frames']} frames, {document['objects']} objects, "
                 f"{document['videos']} videos"
             )
             for finding in document["findings"]:
-                click.echo(
-                    f"Finding     {finding['severity']} {finding['code']}: {finding['message']}"
-                )
+                say(f"Finding     {finding['severity']} {finding['code']}: {finding['message']}")
                 for example in finding["examples"]:
-                    click.echo(f"              {example}")
-                click.echo(f"            -> {finding['recommendation']}")
+                    say(f"              {example}", limit=500)
+                say(f"            -> {finding['recommendation']}")
             if report:
-                click.echo(f"Report      {report}/report.html")
+                say(f"Report      {report}/report.html")
     sys.exit(1 if document["status"] == "FAILED" else 0)
 
 

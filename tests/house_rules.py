@@ -12,23 +12,29 @@ from functools import cache
 
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
-    0: "apportion ascii_json black byte_ranges caps contours disk_sync english errors findings"
-    " frame_times images json_structure report_charts rle_text sample_files sav_names"
-    " track_motion"
-    " turn_plan version wording",
-    1: "centroids choices frame_json json_ranges masks members placement sample_scene"
-    " sample_spec sources storage tasks",
-    2: "config conversations dialect identity manifest mask_check masklets opening pairing"
-    " records root_card sample_masks sample_notations splits tables",
-    3: "config_file export frame_check frame_index gate quality sample_export samples"
-    " sav_listing tracks",
-    4: "hf_columns image_files likeness line_files plan report stages survey track_check",
-    5: "coco_json hf_layout llava_jsonl parquet_layout pipeline revos_json swift_jsonl",
-    6: "formats work",
-    7: "intake shards",
-    8: "dataset_build validation",
-    9: "preparation",
-    10: "__init__",
+    0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
+    " frame_tally images json_structure label_text report_charts rle_text sample_files"
+    " sav_names swaps thresholds track_motion turn_plan version visible wording"
+    " worst_cases",
+    1: "apportion black box_text card centroids choices class_words frame_json frame_times"
+    " json_ranges junit label_map masks members policy report_material sample_scene"
+    " sample_spec sources split_file split_input storage summary_md tasks templates",
+    2: "balance config dialect existence group_objective identity manifest mask_check"
+    " masklets opening pairing phrases placement records report_figures root_card"
+    " sample_masks sample_notations segments tables thumbnails timelines",
+    3: "certificate clean_frames config_file conversations evidence_image export frame_check"
+    " frame_index gate group_program group_search looks publication quality sample_export"
+    " samples sav_listing text_report tracks",
+    4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
+    " prepared_rows report row_checks stages survey text_rules track_check",
+    5: "coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout pipeline"
+    " report_look revos_json splits swift_jsonl",
+    6: "division formats work",
+    7: "intake report_gather shards verification",
+    8: "shard_writer validation",
+    9: "dataset_build",
+    10: "preparation",
+    11: "__init__",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

@@ -3,7 +3,9 @@
 They are not part of this project; where they do not lie beside it, nothing is tested.
 """
 
+import base64
 import json
+import re
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -150,10 +152,35 @@ def test_status_and_findings(kettle):
     report = json.loads((kettle / "report" / "validation.json").read_text())
     assert report["status"] == "PASSED_WITH_WARNINGS"
     findings = {finding["code"]: finding for finding in report["findings"]}
-    assert findings.keys() == {"overlay_burned_in", "label_placeholder"}
-    assert {finding["severity"] for finding in findings.values()} == {"warning"}
+    notes = {code for code, finding in findings.items() if finding["severity"] == "note"}
+    assert findings.keys() - notes == {"overlay_burned_in", "label_placeholder"}
+    assert notes == {"split_leakage"}
+    assert {finding["severity"] for finding in findings.values()} == {"warning", "note"}
     assert "--frames" in findings["overlay_burned_in"]["recommendation"]
     assert not (kettle / "quarantine").exists()
+
+
+def test_the_page_shows_the_paint_the_order_and_the_split(kettle, rows):
+    html = (kettle / "report" / "report.html").read_text(encoding="utf-8")
+    (paint,) = re.findall(r'<article class="finding warning"[^>]*"overlay_burned_in".*?</article>',
+                          html, re.DOTALL)  # fmt: skip
+    pictures = [
+        np.asarray(Image.open(BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
+        for data in re.findall(r'src="data:image/webp;base64,([^"]+)"', paint)
+    ]
+    bare, outlined = pictures
+    frame = int(re.search(r'#?"p-overlay_burned_in-0".*?<bdi>(\d+)</bdi>', paint, re.DOTALL)[1])
+    image = Image.fromarray(rows[frame]["image"]).resize(bare.shape[1::-1])
+    assert abs(np.asarray(image).astype(int) - bare).mean() < 6
+    (mask,) = (
+        Image.fromarray(255 * each).resize(bare.shape[1::-1]) for each in rows[frame]["masks"]
+    )
+    changed = abs(outlined - bare).sum(axis=-1) > 60
+    assert changed[np.asarray(mask) > 200].mean() > 0.6
+    assert changed[np.asarray(mask) < 20].mean() < 0.05
+    assert re.search(r"row-major: 9\d\.\d % of the mask boundary is in the overlay", html)
+    (splits,) = re.findall(r'<table class="splits".*?</table>', html, re.DOTALL)
+    assert re.findall(r'<th scope="row">(\w+)</th>', splits) == ["Train", "Validation", "Test"]
 
 
 def test_an_export_without_objects_fails(tmp_path):

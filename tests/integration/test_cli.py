@@ -290,13 +290,46 @@ def temporal_with_one_video(good, place):
     return [good, "--split", "temporal"], 2, r"temporal: .*got 1 video.*--temporal-segments"
 
 
+def segments_without_temporal(good, tmp_path):
+    return [good, "--temporal-segments"], 2, r"temporal_segments: only temporal cuts videos.*strat"
+
+
+def temporal_in_single_frames(good, tmp_path):
+    arguments = [good, "--split", "temporal", "--group-by", "none"]
+    return arguments, 2, r"group_by: temporal keeps videos whole.*--temporal-segments"
+
+
+def a_gap_without_segments(good, tmp_path):
+    return [good, "--gap-sec", "2"], 2, r"gap_sec: only --temporal-segments leaves a gap: got 2"
+
+
+def one_video_by_video(good, tmp_path):
+    return [good, "--group-by", "video"], 2, r"group-by: .*got 1 video, expected at least 3"
+
+
+def one_fold(good, tmp_path):
+    return [good, "--folds", "1"], 2, r"folds: not a whole number in range: got 1, expected 2 to"
+
+
+def a_split_file_of_other_frames(good, tmp_path):
+    (tmp_path / "split.json").write_text('{"assignment": {"other": {"train": "0-5"}}}')
+    return [good, "--split-file", tmp_path / "split.json"], 2, r"split-file: does not fit.*other/0"
+
+
+def a_split_file_without_an_assignment(good, tmp_path):
+    (tmp_path / "split.json").write_text('{"strategy": "random"}')
+    return [good, "--split-file", tmp_path / "split.json"], 2, r"split_file: has no assignment"
+
+
 CANNOT = [
     no_such_file, not_a_zip, zip_of_no_bytes, zip_cut_off, no_annotations, json_ends_early,
     json_ends_in_its_head, json_of_no_bytes, nan_in_a_record, nan_in_the_head, encrypted,
     glob_without_match, folder_without_exports, clean_frames_not_there, ratios_of_nine_tenths,
     ratios_not_understood, unknown_choice, unknown_format, no_workers, unknown_key_in_the_file,
     file_that_is_no_toml, file_with_a_wrong_type, no_such_config_file,
-    temporal_with_one_video,
+    temporal_with_one_video, segments_without_temporal, temporal_in_single_frames,
+    a_gap_without_segments, one_video_by_video, one_fold, a_split_file_of_other_frames,
+    a_split_file_without_an_assignment,
 ]  # fmt: skip
 
 
@@ -312,7 +345,11 @@ def refused(args, code, pattern, *watched):
     assert for_programs.exit_code == code
     assert for_programs.stderr == for_people.stderr
     document = json.loads(for_programs.stdout)
+    more = {key: document.pop(key) for key in ("gate", "reasons") if key in document}
     assert document == {"status": "ERROR", "exit_code": code, "error": line[1]}
+    if more:
+        assert more["gate"] == "shut"
+        assert line[1].endswith(": " + "; ".join(more["reasons"]))
     assert contents(*watched) == before
     return line[1]
 
@@ -437,6 +474,21 @@ def test_a_file_where_a_folder_should_go(args, good, tmp_path, temporary, monkey
     assert contents(temporary) == {}
 
 
+def test_verify_says_what_was_altered(good, tmp_path):
+    out = tmp_path / "out"
+    assert run("prepare", good, "--out", out).exit_code == 0
+    result = run("verify", out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Status      VERIFIED\n")
+    (out / "split.json").write_bytes((out / "split.json").read_bytes() + b" ")
+    result = run("verify", out)
+    assert result.exit_code == 1
+    assert re.search(r"^Problem +split\.json: has \d+ bytes, expected \d+$", result.stdout, re.M)
+    document = json.loads(run("verify", out, "--json").stdout)
+    assert [problem["file"] for problem in document["problems"]] == ["split.json"]
+    refused(("verify", tmp_path / "nothing"), 3, r"holds no finished dataset", tmp_path)
+
+
 # ---- a full disk ----
 
 
@@ -538,7 +590,7 @@ def test_validate_passes_and_leaves_only_the_report(good, tmp_path, temporary):
     result = run("validate", good, "--report", tmp_path / "report")
     assert result.exit_code == 0
     assert {path.name for path in contents(tmp_path, temporary)} == {
-        "report", "validation.json", "issues.jsonl", "report.html",
+        "report", "validation.json", "issues.jsonl", "report.html", "summary.md",
     }  # fmt: skip
 
 
@@ -588,3 +640,59 @@ def test_options_win_over_the_file(good, tmp_path):
     assert split["seed"] == 8
     assert split["sizes"] == {"train": 10, "validation": 5, "test": 5}
     assert len(list((out / "hf" / "train").glob("*.arrow"))) == 4
+
+
+def test_what_fails_can_be_said_and_unsaid(flawed, good, tmp_path):
+    out = tmp_path / "out"
+    soft = run("validate", flawed, "--warn-on", "mask_area_mismatch", "--ignore", "bbox_mismatch")
+    assert soft.exit_code == 1  # there are other errors
+    assert "Finding     warning mask_area_mismatch" in soft.stdout
+    assert "Finding     note bbox_mismatch" in soft.stdout
+    junit = tmp_path / "junit.xml"
+    run("prepare", good, "--out", out, "--fail-on", "area_jump", "--junit", junit)
+    report = json.loads((out / "report" / "validation.json").read_text())
+    assert report["policy"]["fail_on"] == ["area_jump"]
+    assert b'failures="0"' in junit.read_bytes()
+    run("prepare", flawed, "--out", tmp_path / "shut", "--junit", junit)
+    assert b'failures="3"' in junit.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--ignore", "area_jmp"), r"ignore: no such finding code.*did you mean area_jump\?"),
+        (("--ignore", "area_jump", "--fail-on", "area_jump"), "area_jump is in fail_on as well"),
+        (("--warn-on", "image_missing"), "there is no image to write.*--validation standard"),
+    ],
+)
+def test_a_policy_that_cannot_be_is_refused(good, tmp_path, words, message):
+    refused(("validate", good, *words), 2, message, tmp_path)
+
+
+def test_thresholds_come_from_the_file(flawed, tmp_path):
+    (tmp_path / "run.toml").write_text("[thresholds]\nbbox-px = 10\n")
+    result = run("validate", flawed, "--config", tmp_path / "run.toml")
+    assert "bbox_mismatch" not in result.stdout
+    assert "bbox_mismatch" in run("validate", flawed).stdout
+    (tmp_path / "run.toml").write_text("[thresholds]\nbox-px = 10\n")
+    words = ("validate", flawed, "--config", tmp_path / "run.toml")
+    refused(words, 2, r"thresholds\.box_px: .*did you mean bbox_px", tmp_path)
+
+
+def test_advice_is_what_would_help(good, tmp_path):
+    """Setting frames aside helps where frames are wrong, not where the classes are."""
+    path = tmp_path / "uneven.zip"
+    counts = {"person": 18, "dog": 1}
+    write_sample_export(
+        path, frames=18, width=32, height=24, dialect="coco", truth=False, class_counts=counts
+    )
+    result = run("prepare", path, "--out", tmp_path / "out", "--fail-on", "class_imbalance")
+    assert result.exit_code == 1
+    assert "--validation standard" not in result.stdout
+
+
+def test_inspect_draws(good, tmp_path):
+    result = run("inspect", good, "--draw", tmp_path / "drawn")
+    (picture,) = (tmp_path / "drawn").iterdir()
+    assert f"drawn       {picture}" in result.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")

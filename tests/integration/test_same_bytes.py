@@ -146,7 +146,7 @@ DRIVER = """
 import os, sys
 from pathlib import Path
 
-import engine.dataset_build, engine.shards
+import engine.shard_writer, engine.shards
 from engine.choices import FORMATS
 from engine.pipeline import RayRunner
 from jobs.prepare import main
@@ -177,7 +177,7 @@ with RayRunner(workers=2) as runner:
         for number, stream in ((1, "stdout"), (2, "stderr")):
             file = os.open(folder / f"{name}.{stream}", os.O_CREAT | os.O_WRONLY)
             os.dup2(file, number)
-        engine.dataset_build.write_shard = function
+        engine.shard_writer.write_shard = function
         try:
             main([source, "--out", str(folder / name), "--runner", "ray", "--workers", "2",
                   "--rows-per-shard", "6", "--frames-per-range", "10", "--json",

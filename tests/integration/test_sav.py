@@ -84,7 +84,9 @@ def test_a_video_comes_through_as_it_was_drawn(tmp_path, packed, keywords):
     rows = prepared([source], tmp_path / "out")
     check(rows.values(), truth, tmp_path / "sav", IDS)
     report = json.loads((tmp_path / "out/report/validation.json").read_text())
-    expected = {"object_hidden": 3, "frame_all_hidden": 1, "label_placeholder": 2}
+    expected = {
+        "object_hidden": 3, "frame_all_hidden": 1, "label_placeholder": 2, "split_leakage": 1
+    }  # fmt: skip
     if "sav_every_image" in keywords:
         expected["images_between_frames"] = 1
         note = next(f for f in report["findings"] if f["code"] == "images_between_frames")

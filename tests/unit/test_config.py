@@ -100,6 +100,10 @@ def test_formats_that_are_none(name):
         ("gap_sec", math.inf),
         ("folds", 1),
         ("max_pixels", 0),
+        ("max_pixels", 10**6),
+        ("pad_square", True),
+        ("label_map", {"a": 3}),
+        ("templates", {"sentences": {}}),
         ("temporal_segments", 1),
         ("fail_on", (3,)),
         ("thresholds", [1]),
@@ -130,6 +134,13 @@ def test_values_that_are_refused_name_their_key(key, value):
     assert key in str(refused.value)
     assert refused.value.exit_code == 2
     assert isinstance(refused.value, UsageError)
+
+
+def test_a_box_style_may_need_an_option():
+    with pytest.raises(ConfigError, match="max_pixels: the box style qwen25 needs it"):
+        Config(box_style="qwen25")
+    assert Config(box_style="qwen25", max_pixels=10**6).boxes.max_pixels == 10**6
+    assert Config(box_style="norm1", pad_square=True).boxes.pad_square
 
 
 def test_a_mistyped_choice_has_its_nearest():

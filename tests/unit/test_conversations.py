@@ -6,8 +6,6 @@ import random
 import re
 import subprocess
 import sys
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,20 +14,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.conversations import VisibleObject, converse, forbidden_in, messages
-from engine.errors import ConfigError
+from engine.box_text import BoxStyle
+from engine.conversations import TextRules, VisibleObject, compose, converse, dialogue, messages
+from engine.english import Inflection
+from engine.existence import Odds
+from engine.label_text import clean_label
+from engine.templates import Templates
+from tests.text_reader import (
+    CLASS,
+    PLURALS,
+    Frame,
+    expected_box,
+    pairs_of,
+    problems,
+    shape_problems,
+)
 
 WIDTH, HEIGHT = 640, 360
-PLURALS = {"person": "people", "car": "cars", "bus": "buses", "knife": "knives", "sheep": "sheep"}
-PLURALS |= {"child": "children", "traffic light": "traffic lights", "umbrella": "umbrellas"}
-FORMS = sorted({*PLURALS, *PLURALS.values()}, key=len, reverse=True)
-CLASS = "|".join(FORMS)
 BOX = r"\[(\d+), (\d+), (\d+), (\d+)\]"
-ITEM = rf"({CLASS}) (?={BOX})"
-GENERIC = r"(\d+) (?:other )?(?:annotated|tracked|marked|labelled) object(s?)\b"
-COUNT = rf"\b\d+ (?:{CLASS}|\w+ object)|\b1 in all"
-BORDERS = ["<image>", "<video>", "<audio>", "</s>", "<|im_end|>", "user:", "assistant:"]
-BORDERS += ["[/inst]", "<bbox>", "<ref-object>"]
+ALWAYS = Odds(visible=2**32, absent=2**32)
 
 
 def made(label: str, box: tuple[int, int, int, int]) -> VisibleObject:
@@ -47,88 +50,32 @@ def frame(number: int, *, most: int = 6) -> list[VisibleObject]:
     return objects
 
 
-def talk(number: int, objects: Sequence[VisibleObject], style: str = "norm1000", seed: int = 7):
+def talk(
+    number: int,
+    objects: Sequence[VisibleObject],
+    style: str = "norm1000",
+    seed: int = 7,
+    hidden: Sequence[str] = (),
+    **rules,
+):
     where = {"frame_id": f"clip-a1b2c3/{number:06d}", "width": WIDTH, "height": HEIGHT}
-    return converse(seed=seed, objects=objects, box_style=style, **where)
+    boxes = BoxStyle(name=style)
+    return converse(
+        TextRules(seed=seed, boxes=boxes, **rules), objects=objects, hidden=hidden, **where
+    )
 
 
-def expected_box(each: VisibleObject, style: str) -> tuple[int, ...]:
-    x, y, w, h = each.box
-    if style == "xywh":
-        return each.box
-    if style == "xyxy":
-        return (x, y, x + w, y + h)
-    edges = [(x, WIDTH), (y, HEIGHT), (x + w, WIDTH), (y + h, HEIGHT)]
-    return tuple(int(Fraction(1000 * edge, size) + Fraction(1, 2)) for edge, size in edges)
-
-
-def pairs_of(turns) -> list[tuple[str, str]]:
-    values = [turn["value"] for turn in turns]
-    return list(zip(values[::2], values[1::2], strict=True))
-
-
-def shape_problems(turns) -> list[str]:
-    """What every conversation must hold, whatever it says."""
-    values = [turn["value"] for turn in turns]
-    found = []
-    if [turn["from"] for turn in turns] != ["human", "gpt"] * (len(turns) // 2):
-        found.append("turns do not alternate")
-    if not 1 <= len(turns) // 2 <= 5:
-        found.append("number of turns")
-    if not values[0].startswith("<image>\n") or sum(v.count("<image>") for v in values) != 1:
-        found.append("image token")
-    for value in [values[0].removeprefix("<image>\n"), *values[1:]]:
-        if not value.strip() or value != value.strip():
-            found.append(f"empty or loose: {value!r}")
-        for text in (value.lower(), unicodedata.normalize("NFKC", value).lower()):
-            if any(border in text for border in BORDERS) or " ### " in text:
-                found.append(f"forbidden: {value!r}")
-            if any(line.strip().startswith("assistant") for line in text.split("\n")):
-                found.append(f"reads as a role: {value!r}")
-        if any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in value if c != "\n"):
-            found.append(f"control characters: {value!r}")
-    return found
-
-
-def problems(turns, objects: Sequence[VisibleObject], style: str = "norm1000") -> list[str]:
-    """Everything in a conversation that is not true of the row (at most ten objects)."""
-    found = shape_problems(turns)
-    boxes = [expected_box(each, style) for each in objects]
-    sizes = Counter(each.label for each in objects)
-    segmented: Counter[tuple[int, ...]] = Counter()
-    for question, answer in pairs_of(turns):
-        quoted = [tuple(map(int, hit)) for hit in re.findall(BOX, answer)]
-        if any(box not in boxes for box in quoted):
-            found.append(f"a box that is none of the row's: {answer}")
-            continue
-        if quoted != sorted(quoted, key=boxes.index):
-            found.append(f"order: {answer}")
-        items = re.findall(ITEM, answer)
-        for name, *box in items:
-            if objects[boxes.index(tuple(map(int, box)))].label != name:
-                found.append(f"{name} at another's box: {answer}")
-        for number, form in re.findall(rf"\b(\d+) ({CLASS})\b", answer):
-            owner = next(one for one, many in PLURALS.items() if form in (one, many))
-            right = owner if int(number) == 1 else PLURALS[owner]
-            if int(number) != sizes[owner] or form != right:
-                found.append(f"count of {owner}: {answer}")
-        for number, plural in re.findall(GENERIC, answer):
-            if int(number) != (len(quoted) or len(objects)) or (number == "1") == bool(plural):
-                found.append(f"count of objects: {answer}")
-        if "segment" in question.lower():
-            segmented.update(quoted)
-            if len(items) != len(quoted) or not re.search(COUNT, answer):
-                found.append(f"no label or no count: {answer}")
-    if segmented != Counter(boxes):
-        found.append("a segmentation that lists an object twice or never")
-    return found
+def row_of(objects: Sequence[VisibleObject], style: str = "norm1000") -> Frame:
+    return Frame(
+        labels=[each.label for each in objects], boxes=[each.box for each in objects], style=style
+    )
 
 
 @pytest.mark.parametrize("style", ["norm1000", "xywh", "xyxy"])
 def test_all_that_is_said_is_true_of_the_row(style):
     for number in range(400):
         objects = frame(number, most=10)
-        assert problems(talk(number, objects, style), objects, style) == []
+        assert problems(talk(number, objects, style), row_of(objects, style)) == []
 
 
 def test_the_check_fails_for_labels_boxes_and_counts_of_another_row():
@@ -140,52 +87,13 @@ def test_the_check_fails_for_labels_boxes_and_counts_of_another_row():
         turned = [made(x, o.box) for x, o in zip(labels[1:] + labels[:1], objects, strict=True)]
         if turned != objects:
             tried += 1
-            assert problems(turns, turned)
-        assert problems(turns, objects[1:])
-        assert problems(turns, [*objects, made("car", (400, 300, 9, 9))])
-        assert problems(turns, objects, "xywh")
-        assert problems([*turns[:-1], {"from": "gpt", "value": ""}], objects)
-        assert problems(turns[::-1], objects)
+            assert problems(turns, row_of(turned))
+        assert problems(turns, row_of(objects[1:]))
+        assert problems(turns, row_of([*objects, made("car", (400, 300, 9, 9))]))
+        assert problems(turns, row_of(objects, "xywh"))
+        assert problems([*turns[:-1], {"from": "gpt", "value": ""}], row_of(objects))
+        assert problems(turns[::-1], row_of(objects))
     assert tried > 100
-
-
-def masked(text: str) -> str:
-    """The sentence without its labels, numbers and the length of its lists."""
-    text = re.sub(r"\[[^\]]*\]", "B", text.removeprefix("<image>\n"))
-    text = re.sub(rf"\b({CLASS})\b", "L", text)
-    text = re.sub(r"\b\d+\b", "N", text)
-    for item in ("L B", "N L", "the L", "L", "B"):
-        text = re.sub(rf"{item}((, |; |\n- | and ){item})+", item, text)
-    return text
-
-
-def family(question: str) -> str:
-    text = masked(question).lower()
-    if re.search("how many|count|number of", text):
-        return "count"
-    if re.search("other|remaining|rest of", text):
-        return "rest"
-    named = re.search(r"\bl\b", text)
-    if "segment" in text:
-        several = len(re.findall(rf"\b(?:{CLASS})\b", question)) > 1
-        return ("several" if several else "class") if named else "all"
-    return "locate" if named or re.search("where|locate|bounding|coordinates", text) else "identify"
-
-
-def test_text_is_varied():
-    questions, answers, families, rows = set(), set(), Counter(), Counter()
-    for number in range(2000):
-        pairs = pairs_of(talk(number, frame(number)))
-        rows[len(pairs)] += 1
-        for question, answer in pairs:
-            questions.add(masked(question))
-            answers.add(masked(answer))
-            families[family(question)] += 1
-    assert len(questions) >= 40
-    assert len(answers) >= 20
-    assert set(families) == {"count", "rest", "several", "class", "all", "locate", "identify"}
-    assert max(families.values()) <= families.total() / 2
-    assert set(rows) == {1, 2, 3}
 
 
 def test_text_depends_on_seed_frame_and_objects_alone():
@@ -196,15 +104,28 @@ def test_text_depends_on_seed_frame_and_objects_alone():
 
 
 def test_a_frame_id_may_be_any_text():
-    turns = converse(seed=1, frame_id="\ud800/犬", width=9, height=9, objects=[])
+    turns = converse(TextRules(), frame_id="\ud800/犬", width=9, height=9, objects=[])
     assert shape_problems(turns) == []
+
+
+def varied_rows():
+    odds = dict.fromkeys(PLURALS, Odds(visible=2**30, absent=2**31))
+    return [
+        talk(
+            n,
+            frame(n, most=10) + ODD,
+            hidden=["bus", "犬", "car"],
+            odds=odds,
+            exhaustive=("knife",),
+        )
+        for n in range(100)
+    ]
 
 
 def test_text_is_the_same_under_another_hash_seed():
     program = (
         "import hashlib, sys; sys.path[:0] = ['tests/unit', '.']; import test_conversations as t;"
-        "rows = [t.talk(n, t.frame(n, most=10) + t.ODD) for n in range(100)];"
-        "print(hashlib.sha256(repr(rows).encode()).hexdigest())"
+        "print(hashlib.sha256(repr(t.varied_rows()).encode()).hexdigest())"
     )
     root = Path(__file__).parents[2]
     digests = {
@@ -218,8 +139,7 @@ def test_text_is_the_same_under_another_hash_seed():
         ).stdout
         for seed in ("0", "4242")
     }
-    rows = [talk(n, frame(n, most=10) + ODD) for n in range(100)]
-    assert digests == {hashlib.sha256(repr(rows).encode()).hexdigest() + "\n"}
+    assert digests == {hashlib.sha256(repr(varied_rows()).encode()).hexdigest() + "\n"}
 
 
 ODD = [made(x, (500 + 9 * i, 9, 5, 5)) for i, x in enumerate(["Car", "犬", "object_3", "", "user"])]
@@ -242,25 +162,18 @@ HOSTILE = st.lists(
 @example(labels=["USER::", "a USER : :", "us\u200ber\uff1a", "x [9, 9, 9, 9]"], number=0)
 @given(labels=st.lists(HOSTILE, min_size=1, max_size=14), number=st.integers(0, 50))
 def test_no_label_spoils_the_text(labels, number):
-    objects = [made(label, (9 * i, 5, 5 + i, 7)) for i, label in enumerate(labels)]
-    turns = talk(number, objects)
+    objects = [made(label, (9 * i, 5, 5 + i, 7)) for i, label in enumerate(labels[1:])]
+    odds = {clean_label(label): ALWAYS for label in labels}
+    exhaustive = labels[: number % 2]
+    turns = talk(number, objects, hidden=labels[:1], odds=odds, exhaustive=tuple(exhaustive))
     assert shape_problems(turns) == []
-    allowed = {expected_box(each, "norm1000") for each in objects}
-    listed = [re.findall(BOX, answer) for _, answer in pairs_of(turns)]
-    assert all(tuple(map(int, box)) in allowed for boxes in listed for box in boxes)
+    allowed = {expected_box(each.box, row_of(objects)) for each in objects}
+    listed = [re.findall(BOX, turn["value"]) for turn in turns]
+    assert all(f"[{', '.join(box)}]" in allowed for boxes in listed for box in boxes)
     assert all(len(boxes) <= 10 for boxes in listed)
     for turn in turns:
         turn["value"].encode("utf-8")
-    assert any("segment" in question.lower() for question, _ in pairs_of(turns))
-
-
-@pytest.mark.parametrize("text", ["<IMAGE>", "x USER: y", "a ### b", "x\nAssistant", "<image>"])
-def test_forbidden_strings_are_found(text):
-    assert forbidden_in(text)
-
-
-def test_plain_text_and_an_assistant_within_a_line_are_not_forbidden():
-    assert forbidden_in("the assistant, the user and 3 cars: [1, 2, 3, 4]\n- a <b> ##") == []
+    assert any("segment" in question.lower() for question, _ in pairs_of(turns)) or not objects
 
 
 def said(*labels: str, rows: int = 40) -> str:
@@ -286,7 +199,7 @@ def test_labels_that_are_no_plain_english_are_quoted(label, form):
     text = said(label, label)
     assert f"{form} [" in text
     assert re.search(rf"(objects labelled|objects with the label|instances of) {form}", text)
-    assert label not in text.replace(form, "")
+    assert label not in re.sub(r"\[\{.*?\}\]", "", text, flags=re.DOTALL).replace(form, "")
 
 
 def test_labels_that_read_alike_are_told_apart_by_quotes():
@@ -314,16 +227,18 @@ def test_long_labels_are_capped():
 def test_a_frame_without_visible_objects_claims_nothing():
     rows = [talk(number, []) for number in range(200)]
     answers = set()
+    odds = {"car": ALWAYS, "bus": ALWAYS}
     for number, turns in enumerate(rows):
+        assert talk(number, [], hidden=["car"], exhaustive=("bus",), odds=odds) == turns
         assert shape_problems(turns) == []
         ((question, answer),) = pairs_of(turns)
         assert re.search(r"\b(no|none|0)\b", answer.lower())
         assert "[" not in answer
         assert not re.search(CLASS, question + answer)
         answers.add(answer)
-        assert problems(talk(number, frame(number)), frame(number)) == []
+        assert problems(talk(number, frame(number)), row_of(frame(number))) == []
     assert len(answers) >= 6
-    asked = {pairs_of(talk(n, frame(n)))[0][0] for n in range(3000)}
+    asked = {pairs_of(talk(n, frame(n)))[0][0] for n in range(2000)}
     assert asked & {pairs_of(turns)[0][0] for turns in rows}  # polarity is not in the question
 
 
@@ -335,7 +250,8 @@ def test_long_lists_go_on_in_further_turns(count):
         segments = [
             re.findall(BOX, answer)
             for question, answer in pairs
-            if re.search("segment|next", question.lower()) or "number" in answer
+            if (re.search("segment|next", question.lower()) or "number" in answer)
+            and not re.search(BOX, question)
         ]
         assert [tuple(map(int, box)) for part in segments for box in part] == [
             o.box for o in objects
@@ -365,7 +281,7 @@ def test_scaled_boxes_lie_in_range_and_are_never_empty(data, width, height):
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     w, h = data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y))
     turns = converse(
-        seed=1, frame_id="a", width=width, height=height, objects=[made("car", (x, y, w, h))]
+        TextRules(), frame_id="a", width=width, height=height, objects=[made("car", (x, y, w, h))]
     )
     exact = [
         Fraction(1000 * v, s) for v, s in ((x, width), (y, height), (x + w, width), (y + h, height))
@@ -390,9 +306,97 @@ def test_messages_hold_the_same_turns_as_blocks():
 
 
 def test_misuse_is_refused():
-    with pytest.raises(ConfigError, match="norm1000"):
-        talk(1, [], "norm1001")
     with pytest.raises(ValueError, match="leaves the image"):
         talk(1, [made("car", (WIDTH - 1, 0, 2, 1))])
     with pytest.raises(ValueError, match="not visible"):
         made("car", (0, 0, 0, 0))
+
+
+def test_a_class_is_denied_only_if_it_is_declared_hidden_or_exhaustive():
+    car = [made("car", (9, 9, 9, 9))]
+    odds = {"dog": ALWAYS, "car": ALWAYS}
+    for number in range(60):
+        text = str(talk(number, car, odds=odds))
+        assert "dog" not in text
+        hidden = talk(number, car, odds={"dog": ALWAYS}, hidden=["dog"])
+        said = " ".join(answer for _, answer in pairs_of(hidden))
+        assert re.search(r"(tracked|annotated) dog|^No, none", said) or "none is visible" in said
+        assert not re.search(r"\b\d+ dog|dogs? \[", said)
+        outright = str(talk(number, car, odds={"dog": ALWAYS}, exhaustive=("dog",)))
+        assert "dog" in outright
+        assert not re.search(r"(tracked|annotated) (dog|object labelled)", outright)
+
+
+@pytest.mark.parametrize("label", ["dog", "dogs", "Dog", "DOG "])
+def test_what_sounds_like_something_visible_is_not_denied(label):
+    for number in range(30):
+        odds = {clean_label(label): ALWAYS}
+        turns = talk(number, [made("dog", (9, 9, 9, 9))], hidden=[label], odds=odds)
+        said = " ".join(answer for _, answer in pairs_of(turns))
+        assert not re.search(r"\bno\b|not visible|cannot", said, re.IGNORECASE)
+
+
+def test_yes_and_no_are_asked_with_the_same_sentences():
+    def asked(objects, hidden):
+        turns = [
+            turn.question
+            for number in range(1500)
+            for turn in compose(
+                TextRules(odds={"car": ALWAYS}), frame_id=f"{number}", width=99, height=99,
+                objects=objects, hidden=hidden,
+            )
+            if turn.kind == "exists_tracked"
+        ]  # fmt: skip
+        return set(turns)
+
+    two = [made("car", (9, 9, 9, 9)), made("car", (30, 9, 9, 9))]
+    bus = [made("bus", (9, 9, 9, 9))]
+    assert asked(two, []) == asked(bus, ["car"]) == asked(bus, ["car"] * 3)
+    assert asked([], ["car"]) == set()
+
+
+def test_several_hidden_ones_are_denied_in_the_plural():
+    bus, odds = [made("bus", (9, 9, 9, 9))], {"knife": ALWAYS}
+    rows = [str(talk(n, bus, hidden=["knife", "knife"], odds=odds)) for n in range(60)]
+    assert any(re.search("the (tracked|annotated) knives are not visible", row) for row in rows)
+    rows = [str(talk(n, bus, hidden=["knife"], odds=odds)) for n in range(60)]
+    assert any(re.search("the (tracked|annotated) knife is not visible", row) for row in rows)
+
+
+def test_words_of_the_user():
+    words = {"ox": Inflection(plural="oxes"), "unit": Inflection(article="an")}
+    objects = [made("ox", (9, 9, 9, 9)), made("ox", (30, 9, 9, 9)), made("unit", (50, 9, 9, 9))]
+    text = " ".join(str(talk(n, objects, words=words)) for n in range(80))
+    assert "2 oxes" in text
+    assert "oxen" not in text
+    assert "an unit" in text
+    assert "a unit" not in text
+
+
+def test_sentences_of_the_user():
+    templates = Templates.of(
+        {
+            "questions": {"segment": ["Mask {target}."], "segment_all": ["Mask it all: {target}."]},
+            "answers": {"segment": ["=> {counted}{listing}"], "segment_one": ["=> {a}{listing}"]},
+        }
+    )
+    pairs = [
+        pair
+        for n in range(40)
+        for pair in pairs_of(talk(n, [made("car", (9, 9, 9, 9))], templates=templates))
+        if pair[0].removeprefix("<image>\n").startswith("Mask")
+    ]
+    assert len(pairs) == 40
+    assert all(answer.startswith(("=> 1 car", "=> a car")) for _, answer in pairs)
+    assert {question[-1] for question, _ in pairs} == {"."}  # nothing is added to these
+    assert not any("1000" in question for question, _ in pairs)
+
+
+def test_turns_know_what_they_are_about():
+    turns = compose(
+        TextRules(odds={"dog": ALWAYS}), frame_id="a", width=99, height=99,
+        objects=[made("car", (9, 9, 9, 9))], hidden=["dog"],
+    )  # fmt: skip
+    assert dialogue(turns)[0]["value"] == "<image>\n" + turns[0].question
+    assert [turn.yes for turn in turns if "dog" in turn.classes] == [False]
+    assert any(turn.classes == ("car",) for turn in turns) or turns[0].classes == ("car", "dog")

@@ -203,6 +203,31 @@ def test_a_defect_that_comes_with_another(tmp_path, code, keywords, edit, beside
     assert count == 1
 
 
+def test_keys_of_the_label_map_that_name_nothing(tmp_path):
+    """The map names by label and by video; the findings see the names only."""
+    given = {"person": "rider", "cow": "x", "cat": {"name": "y"}, "v/dog": "bus", "w/dog": "car"}
+    document = validate(tmp_path, COCO, label_map=given, video_ids={"export.zip": "v"})
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["count"], finding["fraction"]) == ("label_map_unused", 3, 0.6)
+    assert finding["message"] == "3 keys (60.0%) of the label map match no label"
+    assert finding["examples"] == [f"{key!r} names no object" for key in ("cat", "cow", "w/dog")]
+    assert document["class_counts"] == {"bus": 6, "rider": 6}
+    assert document["status"] == "PASSED_WITH_WARNINGS"
+
+
+def test_a_label_map_names_placeholders_and_joins_variants(tmp_path):
+    labels = COCO | {"labels": ("object_0", "Dog", "dog")}
+    found = validate(tmp_path, labels, label_map={"object_0": "kettle", "Dog": "dog"})
+    assert found["findings"] == []
+    assert found["class_counts"] == {"dog": 12, "kettle": 6}
+
+
+def test_a_hidden_objects_label_counts_as_named(tmp_path):
+    hidden = REAL | {"hidden": dict.fromkeys(range(6), (1,))}
+    found = validate(tmp_path, hidden, label_map={"dog": "cat"})
+    assert {finding["code"] for finding in found["findings"]} == {"object_hidden"}
+
+
 def test_an_empty_export_is_one_of_all_exports(tmp_path):
     empty = write_sample_export(tmp_path / "empty.zip", **COCO | {"frames": 0})
     good = write_sample_export(tmp_path / "good.zip", **COCO)
@@ -284,9 +309,12 @@ def test_pillow_clips_what_has_more_than_8_bits():
 
 
 def test_every_code_is_produced_by_a_test():
-    # `quarantined` is in test_preparation.py: only a dataset has it.
-    # test_sav.py has the last one.
-    elsewhere = {"quarantined", "image_orientation", "images_between_frames"}
+    # `quarantined` and `split_leakage` are in test_preparation.py and test_division.py: only a
+    # dataset has them. test_sav.py and test_label_map.py have the last ones.
+    elsewhere = {
+        "quarantined", "split_leakage", "image_orientation", "images_between_frames",
+        "label_map_unused",
+    }  # fmt: skip
     produced = {case[0] for case in (*DEFECTS, *PAIRS, *IMAGES) if case[0]}
     assert produced | elsewhere == set(CODES)
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from engine.frame_check import FrameCheck, image_member, image_problem
+from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask
 from engine.opening import open_members
 from engine.pairing import ImageIndex
@@ -104,8 +105,27 @@ def test_hidden_objects_are_left_out_of_every_column():
     parallel = ("labels", "masks", "bounding_boxes", "object_ids", "areas", "confidences")
     assert {len(row[name]) for name in parallel} == {1}
     assert row["labels"] == ["cat"]
+    assert (row["hidden_object_ids"], row["hidden_labels"]) == ([4], ["dog"])
     assert (row["objects_declared"], row["objects_hidden"], row["errors"]) == (2, 1, 0)
     assert codes(checked) == ["object_hidden"]
+
+
+def test_labels_are_renamed_before_anything_is_said_of_them():
+    names = LabelMap.of({"dog": "wolf", "v/cat": "lynx", "w/cat": "x", "cat": "y", "cow": "z"})
+    element = range_row(frame(*OBJECTS))
+    renamed = FrameCheck(
+        element, source="a.zip", video_id="v", video_size=(16, 24), label_map=names
+    )
+    renamed.take_mask(0, HIDDEN)
+    renamed.take_mask(1, GOOD)
+    row = renamed.row()
+    assert (row["labels"], row["hidden_labels"]) == (["lynx"], ["wolf"])
+    assert renamed.keys_used == {"dog", "v/cat"}
+    plain = check(frame(*OBJECTS))
+    plain.take_mask(0, HIDDEN)
+    plain.take_mask(1, GOOD)
+    assert plain.row()["annotation_digest"] != row["annotation_digest"]
+    assert plain.keys_used == set()
 
 
 def test_a_frame_with_hidden_objects_only_says_so():

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import fsspec
 import pytest
 
 import engine
@@ -107,3 +108,63 @@ def test_no_dataset_is_another_error(tmp_path, there):
         (place / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="no prepared dataset"):
         engine.require_trainable(str(place))
+
+
+@pytest.mark.parametrize("gone", ["hf/train/data-*.arrow", "hf/README.md", "index/train-*.parquet"])
+def test_a_missing_file_shuts_it(out, gone):
+    (path,) = out.glob(gone)
+    path.unlink()
+    name = path.relative_to(out).as_posix()
+    with pytest.raises(NotTrainableError, match=f"{name} went missing"):
+        engine.require_trainable(str(out))
+
+
+def test_a_file_of_another_size_shuts_it(out):
+    path = next(out.glob("hf/train/*.arrow"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(NotTrainableError, match=r"\.arrow changed in size"):
+        engine.require_trainable(str(out))
+
+
+def test_many_missing_files_are_counted(out):
+    shutil.rmtree(out / "hf")
+    with pytest.raises(
+        NotTrainableError, match=r"\d+ files \(hf/.*, \.\.\.\) went missing"
+    ) as shut:
+        engine.require_trainable(str(out))
+    assert len(shut.value.reasons[0]) < 300
+
+
+def test_files_that_were_added_do_not_shut_it(out):
+    (out / "hf/train/cache-0123.arrow").write_bytes(b"datasets puts its caches there")
+    assert engine.require_trainable(str(out))["status"] == "PASSED"
+
+
+def test_a_dataset_in_an_object_store(made):
+    store = fsspec.filesystem("memory")
+    store.put(str(made / "good"), "/gate-good", recursive=True)
+    store.put(str(made / "bad"), "/gate-bad", recursive=True)
+    assert engine.require_trainable("memory://gate-good")["status"] == "PASSED"
+    with pytest.raises(NotTrainableError, match=r"8\.3%"):
+        engine.require_trainable("memory://gate-bad")
+    name = next(path for path in store.find("/gate-good/hf/train") if path.endswith(".arrow"))
+    store.rm(name)
+    with pytest.raises(NotTrainableError, match=r"\.arrow went missing"):
+        engine.require_trainable("memory://gate-good")
+    store.pipe("/gate-good/report/validation.json", b"{}")
+    with pytest.raises(NotTrainableError):
+        engine.require_trainable("memory://gate-good")
+
+
+def test_links_to_files_count_as_files(out, tmp_path):
+    path = next(out.glob("hf/train/*.arrow"))
+    path.rename(tmp_path / "elsewhere.arrow")
+    path.symlink_to(tmp_path / "elsewhere.arrow")
+    assert engine.require_trainable(str(out))["status"] == "PASSED"
+
+
+def test_a_folder_that_is_a_link_counts_as_a_folder(out, tmp_path):
+    (out / "hf").rename(tmp_path / "other disk")
+    (out / "hf").symlink_to(tmp_path / "other disk")
+    (tmp_path / "other disk/train/round").symlink_to(out)
+    assert engine.require_trainable(str(out))["status"] == "PASSED"

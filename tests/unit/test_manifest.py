@@ -125,6 +125,7 @@ def put(out, *names, content=b"{}"):
         (["hf/train/data-00000.arrow", "notes.txt"], OutState.FOREIGN),
         (["data/train.jsonl"], OutState.FOREIGN),
         (["manifest.json"], OutState.FINISHED),
+        (["manifest.json", ".staging/commit.json"], OutState.PENDING),
     ],
 )
 @pytest.mark.parametrize("url", [False, True])

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -175,7 +176,8 @@ def test_texts_are_pairs_that_name_what_is_visible_only(prepared):
         assert turns[0]["value"].startswith("<image>\n")
         text = "".join(turn["value"] for turn in turns)
         assert text.count("<image>") == 1
-        assert not [label for label in labels - set(row["labels"]) if label in text]
+        for label in labels - set(row["labels"]):  # denied at most
+            assert not re.search(rf"\d+ {label}|{label}s? (\[|at\b)", text)
         roles = [message["role"] for message in row["messages"]]
         assert roles == ["user", "assistant"] * (len(turns) // 2)
         blocks = [block for message in row["messages"] for block in message["content"]]
@@ -190,7 +192,7 @@ def test_hidden_objects_are_counted_nowhere(folder):
     assert summary["class_counts"] == {"dog": 4, "person": 5}
     report = json.loads((folder / "hidden/report/validation.json").read_text())
     found = {finding["code"]: finding for finding in report["findings"]}
-    assert set(found) == {"object_hidden", "frame_all_hidden"}
+    assert set(found) == {"object_hidden", "frame_all_hidden", "split_leakage"}
     assert found["object_hidden"]["count"] == 3
     assert found["object_hidden"]["fraction"] == 3 / 12
     assert found["frame_all_hidden"]["frames"] == [f"{summary['inputs'][0]['video_id']}/000024"]
@@ -279,6 +281,7 @@ def files_of(out):
 REPORT_ONLY = [
     "report/issues.jsonl",
     "report/report.html",
+    "report/summary.md",
     "report/validation.json",
     "summary.json",
 ]
@@ -300,7 +303,7 @@ def test_standard_sets_frames_aside_with_their_reasons(folder, bad):
     assert (summary["status"], summary["sources_status"]) == ("PASSED_WITH_WARNINGS", "FAILED")
     assert report["status"] == "PASSED_WITH_WARNINGS"
     assert report["sources"]["status"] == "FAILED"
-    assert codes(report) == {"quarantined"}
+    assert codes(report) == {"quarantined", "split_leakage"}
     assert codes(report["sources"]) == set(REASONS.values())
     assert summary["accounting"] == {
         "frames_in": 16, "kept": 11, "quarantined": 5, "excluded_duplicates": 0,
@@ -376,7 +379,7 @@ def test_a_frame_lost_on_the_way_is_no_dataset(folder, monkeypatch):
     def forget(task):
         return dataclasses.replace(write_shard(task), rows=1)
 
-    monkeypatch.setattr("engine.dataset_build.write_shard", forget)
+    monkeypatch.setattr("engine.shard_writer.write_shard", forget)
     with pytest.raises(RunError, match="frames were lost"):
         prepare([truth.path], folder / "lost")
     assert not (folder / "lost").exists()
@@ -389,7 +392,7 @@ def test_an_object_lost_on_the_way_is_no_dataset(folder, monkeypatch):
         result = write_shard(task)
         return dataclasses.replace(result, objects=result.objects - 1)
 
-    monkeypatch.setattr("engine.dataset_build.write_shard", forget)
+    monkeypatch.setattr("engine.shard_writer.write_shard", forget)
     with pytest.raises(RunError, match="objects were lost"):
         prepare([truth.path], folder / "lost-object")
     assert not (folder / "lost-object").exists()
@@ -409,7 +412,7 @@ def test_the_same_export_twice_is_counted_once(folder):
         "objects_excluded_duplicates": 12,
     }  # fmt: skip
     report = json.loads((folder / "both/report/validation.json").read_text())
-    assert codes(report) == {"frame_duplicate"}
+    assert codes(report) == {"frame_duplicate", "split_leakage"}
     prepare([truth.path], folder / "single")
     assert load(folder / "both/hf") == load(folder / "single/hf")
 
@@ -607,7 +610,7 @@ def test_zip_and_folder_give_the_same_dataset(folder, dialect):
     for truth in (packed, unpacked):
         outs.append(folder / f"out-{truth.path.name}")
         prepare([truth.path], outs[-1], validation="standard")
-    without = ("summary.json", "manifest.json", "report")  # they name the source
+    without = ("summary.json", "manifest.json", "report", "hf/README.md")  # they name the source
     assert tree(outs[0], without=without) == tree(outs[1], without=without)
     reports = [json.loads((out / "report/validation.json").read_text()) for out in outs]
     assert reports[0]["findings"] == reports[1]["findings"]
@@ -687,3 +690,36 @@ def test_clean_frames_of_several_exports_lie_in_folders_of_their_names(folder):
     shutil.rmtree(place / "p2")
     with pytest.raises(ExportError, match=r"holds no frames for p2\.zip"):
         prepare([e.path for e in exports], folder / "clean-one", frames=str(place))
+
+
+def test_names_and_sentences_of_the_user_reach_every_part(tmp_path):
+    """As they come from files: one object renamed for its video, one everywhere, with a plural."""
+    truth = write_sample_export(
+        tmp_path / "a.zip", frames=8, width=96, height=64, dialect="coco",
+        labels=("object_0", "object_1", "object_2"),
+    )  # fmt: skip
+    given = {
+        "object_0": {"name": "ox", "plural": "oxes"}, "object_2": {"name": "ox", "plural": "oxes"},
+        "farm/object_1": "kettle", "object_1": "pan",
+    }  # fmt: skip
+    config = Config(
+        label_map=given, video_ids={"a.zip": "farm"}, box_style="loc1024",
+        templates={"questions": {"segment_all": ["Segment everything: {target}."]}},
+    )  # fmt: skip
+    summary = engine.prepare([str(truth.path)], str(tmp_path / "out"), config)
+    assert summary["class_counts"] == {"kettle": 8, "ox": 16}
+    assert not any("label_placeholder" in line for line in summary["findings"])
+    assert any("label_map_unused" in line for line in summary["findings"])  # object_1: farm's wins
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["config"]["label_map"] == given
+    index = pq.read_table(tmp_path / "out" / "index")
+    assert set(index["labels"].to_pylist()[0]) == {"ox", "kettle"}
+    rows = [
+        row for split in datasets.load_from_disk(tmp_path / "out" / "hf").values() for row in split
+    ]
+    assert all(set(row["labels"]) == {"ox", "kettle"} for row in rows)
+    text = " ".join(turn["value"] for row in rows for turn in row["conversations"])
+    assert "2 oxes" in text
+    assert "object_" not in text
+    assert re.search(r"kettle <loc\d{4}><loc", text)
+    assert re.search("Segment everything: (all|every|the) ", text)

@@ -79,7 +79,8 @@ def test_the_imbalance_of_2800_to_300_is_severe_and_trains_all_the_same(tmp_path
     report = engine.require_trainable(str(out))
     assert report["status"] == "PASSED_WITH_WARNINGS"
     assert report["class_counts"] == counts
-    (finding,) = report["findings"]
+    finding, note = report["findings"]
+    assert (note["code"], note["severity"]) == ("split_leakage", "note")
     assert finding["code"] == "class_imbalance"
     assert finding["message"] == "Severe class imbalance detected: person/dog = 9.3:1"
     assert finding["severity"] == "warning"

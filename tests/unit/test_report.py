@@ -1,8 +1,13 @@
 """The page is judged as a browser reads it: by html.parser, not as the template is written."""
 
+import base64
+import hashlib
 import json
 import re
+import tomllib
 from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatch
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,8 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.config import Config
+from engine.apportion import exact_ratios
+from engine.certificate import Account, certify
+from engine.config import SPLIT_NAMES, Config
 from engine.findings import CODES
+from engine.frame_tally import AREA_EDGES, GRID, Tally
 from engine.quality import judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.report import finding_lines, render_page, validation_document, write_report
@@ -27,7 +35,9 @@ from engine.report_charts import (
     shorten,
     split_rows,
 )
-from engine.splits import SPLIT_NAMES, SplitInput, assign, certificate
+from engine.report_material import Mark, Material, Picture, Timeline, Together, Track
+from engine.split_input import SplitInput
+from engine.splits import Rule, divide_frames
 
 EVIDENCE = {
     "frames_looked": 16, "boundary_row": 19556, "boundary_column": 22308,
@@ -61,6 +71,8 @@ HOSTILE = {
     "emoji": "🐈‍⬛ 👩‍👩‍👧 🇨🇭",
     "url": "http://evil.example/x.png javascript:alert(1)",
     "style": "</style><style>body{display:none}</style>",
+    "cdata": "]]></script><script>alert(2)</script><![CDATA[",
+    "title": "</title></svg></figure><svg onload=alert(3)>",
 }
 
 
@@ -87,7 +99,7 @@ def verdict_of(labels_of_frames, issues=(), extra=()):
     return judge(frames, issue_table(list(issues)), 9.0, extra, exports=1)
 
 
-def split_of(labels_of_frames, strategy="stratified"):
+def split_of(labels_of_frames, strategy="stratified", gap_sec=None):
     names = sorted({label for labels in labels_of_frames for label in labels})
     lengths = [len(labels) for labels in labels_of_frames]
     n = len(lengths)
@@ -101,12 +113,18 @@ def split_of(labels_of_frames, strategy="stratified"):
         counts=np.ones(sum(lengths), np.int32),
         class_names=tuple(names),
     )
-    how = {"ratios": (0.8, 0.1, 0.1), "seed": 42}
-    seen = certificate(data, assign(strategy, data, **how), strategy=strategy, **how)
+    ratios = (0.8, 0.1, 0.1)
+    rule = Rule(strategy=strategy, seed=42, gap_sec=gap_sec)
+    divided = divide_frames(data, exact_ratios(ratios), rule)
+    seen = certify(Account(
+        data=data, codes=divided.codes, names=SPLIT_NAMES, shares=exact_ratios(ratios),
+        groups=rule.groups_of(data), solver=divided.solver,
+    ))  # fmt: skip
     sizes = {name: seen["sizes"][name]["achieved"] for name in SPLIT_NAMES}
     return {
-        "strategy": strategy, "ratios": dict(zip(SPLIT_NAMES, how["ratios"], strict=True)),
-        "seed": 42, "sizes": sizes, "certificate": seen,
+        "strategy": strategy, "ratios": dict(zip(SPLIT_NAMES, ratios, strict=True)),
+        "group_by": "video" if strategy == "temporal" else "none", "excluded": {},
+        "temporal_segments": gap_sec is not None, "seed": 42, "sizes": sizes, "certificate": seen,
     }  # fmt: skip
 
 
@@ -116,15 +134,15 @@ def issue(code, frame="v0/000001", **more):
 
 
 class Page(HTMLParser):
-    """Tags, attributes, and the text of every element that is not style."""
+    """Tags, attributes, and the text of every element that is neither style nor script."""
 
-    VOID = frozenset({"meta", "br"})
-    INLINE = frozenset({"bdi", "code", "b"})
+    VOID = frozenset({"meta", "br", "img", "input"})
+    INLINE = frozenset({"a", "bdi", "code", "b", "span"})
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
         self.tags, self.attributes, self.isolated, self.open = [], [], [], []
-        self.words, self.styles, self.parts = [], [], {}
+        self.words, self.styles, self.scripts = [], [], []
         self.feed(html)
         self.close()
         self.text = re.sub(r"\s+", " ", "".join(self.words))
@@ -152,6 +170,9 @@ class Page(HTMLParser):
         if "style" in self.open:
             self.styles.append(data)
             return
+        if "script" in self.open:
+            self.scripts.append(data)
+            return
         self.words.append(data)
         if "bdi" in self.open:
             self.isolated[-1] += data
@@ -160,14 +181,14 @@ class Page(HTMLParser):
         return [value for _, attribute, value in self.attributes if attribute == name]
 
 
-def page_of(document, split=None):
-    page = Page(render_page(document, split))
+def page_of(document, split=None, material=None):
+    page = Page(render_page(document, split, material))
     assert page.open == []
     return page
 
 
-def text_of(document, split=None):
-    return page_of(document, split).text
+def text_of(document, split=None, material=None):
+    return page_of(document, split, material).text
 
 
 def spoken(text):
@@ -237,7 +258,9 @@ def test_the_sources_status_stands_beside_the_published_one():
     assert document["status"] == "PASSED_WITH_WARNINGS"
     assert "The sources: failed. Of their 61 frames, 1 was set aside" in page.text
     assert "60 of 61 in the sources" in page.text
-    shared = [f for f in document["sources"]["findings"] if f in document["findings"]]
+    codes = {f["code"] for f in document["findings"]}
+    shared = [f for f in document["sources"]["findings"] if f["code"] in codes]
+    assert len(shared) == 1
     for finding in document["findings"] + document["sources"]["findings"]:
         assert finding["message"] in page.isolated
     assert all(page.isolated.count(finding["message"]) == 1 for finding in shared)
@@ -251,11 +274,16 @@ def test_hostile_text_stays_text_wherever_it_comes_from(name):
     assert Counter(n for _, n, _ in page.attributes) == Counter(
         n for _, n, _ in harmless.attributes
     )
-    assert not {"script", "img", "iframe", "object", "link", "form"} & set(page.tags)
+    assert not {"iframe", "object", "link", "form"} & set(page.tags)
+    assert all(value.startswith("data:image/") for value in page.values("src"))
+    assert len(page.values("src")) == page.tags.count("img") == 6
+    assert page.tags.count("script") == 1
     assert not [each for each in page.attributes if each[1].startswith("on")]
     places = harmless.isolated.count("harmless")
-    assert places >= 8
-    assert page.isolated.count(text) == places - ("/" in text)  # no export's name has a slash
+    assert places >= 14
+    assert page.isolated.count(shorten(text, 40)) >= 6  # captions, lanes, classes in one frame
+    if len(text) <= 40:
+        assert page.isolated.count(text) == places - ("/" in text)  # no export's name has a slash
     assert any(text in each and each != text for each in page.isolated)  # within an example
 
 
@@ -268,7 +296,43 @@ def _page_all_about(text):
     # An export's name is the last part of its place.
     exports = [export(name=text.replace("/", ":"), filename=text, video_id=text)]
     document = validation_document(exports, verdict_of(labels, issues), Config())
-    return page_of(document, split_of(labels))
+    return page_of(document, split_of(labels), material_about(text))
+
+
+def picture(frame_id, kind="case", data=b"RIFF"):
+    return Picture(
+        frame_id=frame_id, kind=kind, object_ids=(3,), data=data, width=32, height=18,
+        missing=None if data else "there is no image",
+    )  # fmt: skip
+
+
+def material_about(text):
+    """Everything a page can show beside its document, with a text in every place for one."""
+    frame = f"{text}/000007"
+    track = Track(object_id=3, label=text, whole=((0, 1),), partly=((1, 2),), frames=3)
+    mark = Mark(column=1, severity="error", codes=(("mask_empty", 2),), objects=(3,))
+    return Material(
+        tally=Tally(
+            frames=9, width_px=900, height_px=450,
+            areas=np.arange(len(AREA_EDGES)), centres=np.arange(GRID[0] * GRID[1]).reshape(GRID),
+        ),
+        frames_by_video=((text, 5), ("v", 4)),
+        objects_per_frame=(1, 5, 3),
+        together=Together(labels=("cat", text), omitted=0, frames=((9, 4), (4, 4))),
+        timelines=(
+            Timeline(
+                video_id=text, frames=3, indices=((0, 0), (7, 9)), tracks=(track,),
+                tracks_omitted=2, marks=(mark,), findings=2,
+            ),
+        ),
+        timelines_omitted=4,
+        pictures={
+            "mask_empty": (picture(frame, "before"), picture(frame), picture(frame, data=None)),
+            "overlay_burned_in": (picture(frame, "bare"), picture(frame), picture(frame)),
+        },
+        places={frame: (0, 1)},
+        evidence_images={text: b"\x89PNG"},
+    )  # fmt: skip
 
 
 def test_text_from_exports_is_isolated(document):
@@ -327,10 +391,16 @@ def test_the_page_asks_nobody_for_anything(document):
     page = Page(html)
     assert all(value.startswith("#") for value in page.values("href"))
     assert not [n for _, n, _ in page.attributes if n in ("src", "srcset", "xlink:href", "action")]
-    assert "//" not in html
+    assert "//" not in re.sub("'sha256-[^']*'", "", html)
     assert not re.search(r"url\(|@import|@font-face", "".join(page.styles))
     (policy,) = [v for v in page.values("content") if "default-src" in v]
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'"
+    (script,) = page.scripts
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        f"script-src 'sha256-{digest}'"
+    )
+    assert not re.search(r"fetch\(|XMLHttp|import\(|innerHTML|eval|https?:", script)
     targets = {value[1:] for value in page.values("href")}
     assert targets
     assert targets <= set(page.values("id"))
@@ -434,6 +504,13 @@ def test_the_split_table_has_the_certificates_figures(document):
     assert "Every video lies in one split, whole." in text_of(
         document, split_of(LABELS, "temporal")
     )
+    kept = split_of(LABELS) | {"group_by": "video"}
+    assert "with seed 42, keeping videos whole." in text_of(document, kept)
+    cut = split_of(LABELS, "temporal", gap_sec=0) | {"excluded": {"temporal_gap": 3}}
+    assert (
+        "cut into stretches of time: the nearest frames in different splits lie 1 frame apart, "
+        "and 3 frames between them are left out."
+    ) in text_of(document, cut)
 
 
 def test_an_empty_split_is_given_with_its_reason(document):
@@ -479,7 +556,9 @@ def test_the_bars_are_as_long_as_the_shares():
         assert each.length == pytest.approx(100 * each.share / longest.share, abs=0.06)
     page = page_of(validation_document([], verdict_of(LABELS), Config()), split)
     widths = [float(v) for tag, n, v in page.attributes if tag == "rect" and n == "width"]
-    assert widths == [b.length for b in bars]
+    assert widths[: len(bars)] == [b.length for b in bars]
+    achieved = [row.achieved_share for row in split_rows(split["certificate"], SPLIT_NAMES)]
+    assert widths[len(bars) :] == pytest.approx([100 * share for share in achieved], abs=0.006)
 
 
 def test_a_class_that_is_there_has_a_bar_and_one_that_is_not_has_none():
@@ -537,9 +616,9 @@ def test_the_three_files_tell_one_story(tmp_path):
     issues = issue_table([issue("mask_empty", message="<b>\n"), issue("object_hidden")])
     document = validation_document([export()], verdict_of(LABELS, [issue("mask_empty")]), Config())
     files = write_report(str(tmp_path), document, split_of(LABELS), issues)
-    assert [file.path for file in files] == [
-        "report/validation.json", "report/issues.jsonl", "report/report.html",
-    ]  # fmt: skip
+    assert {file.path for file in files} == {
+        "report/validation.json", "report/issues.jsonl", "report/report.html", "report/summary.md",
+    }  # fmt: skip
     assert json.loads((tmp_path / "validation.json").read_text()) == document
     lines = [json.loads(x) for x in (tmp_path / "issues.jsonl").read_text().splitlines()]
     assert [line.pop("severity") for line in lines] == ["error", "warning"]
@@ -560,4 +639,83 @@ def test_validation_json_has_the_contracts_keys_and_no_path_of_this_machine(docu
 def test_the_template_is_part_of_the_package():
     import engine
 
-    assert (Path(engine.__file__).parent / "report.html").is_file()
+    folder = Path(engine.__file__).parent
+    parts = {"report.html", "report_figures.html", "report.css", "report.js"}
+    assert {path.name for path in folder.iterdir() if path.suffix not in (".py", ".typed")} >= parts
+    listed = tomllib.loads((folder.parent / "pyproject.toml").read_text())
+    patterns = listed["tool"]["setuptools"]["package-data"]["engine"]
+    assert all(any(fnmatch(part, pattern) for pattern in patterns) for part in parts)
+
+
+def test_the_page_shows_the_material(document):
+    page = page_of(document, split_of(LABELS), material_about("park"))
+    assert page.values("src").count("data:image/webp;base64,UklGRg==") == 2
+    for part in (
+        "9 frames; 1.2 on average, 1 frame without any", "36 below 0.1%", "cat 9",
+        "Frames that hold both classes", "of 5. Frames that were", "and 2 objects more",
+        "No picture of park/000007: there is no image.", "The evidence, drawn",
+        "3 frames 2 findings", "frame 0", "frame 9", "Before: 000007",
+    ):  # fmt: skip
+        assert part in page.text, part
+    assert {"frames", "timelines", "v0", "m0-1", "p-mask_empty-0"} <= set(page.values("id"))
+    assert "frames 7 to 9: mask_empty \u00d72" in page.text
+    assert len(page.values("id")) == len(set(page.values("id")))
+    targets = {value[1:] for value in page.values("href")}
+    assert targets <= set(page.values("id"))
+
+
+def test_ids_of_frames_lead_to_what_the_page_shows(document):
+    """In the list of frames and at the start of an example; not where the page has nothing."""
+    known = material_about("v0")
+    issues = [issue("mask_empty", frame="v0/000007"), issue("mask_empty", frame="v0/000001")]
+    document = validation_document([export()], verdict_of(LABELS, issues), Config())
+    html = render_page(document, None, known)
+    assert html.count('<a href="#p-mask_empty-0"><bdi>v0/000007</bdi></a>') == 2  # no picture, too
+    assert html.count('<a href="#p-mask_empty-0"><bdi>000007</bdi></a>') == 1
+    assert "<code><bdi>000001</bdi></code>" in html
+    assert "<bdi>v0/000001: as it is</bdi>" in html
+
+
+def test_a_finding_of_the_sources_alone_has_its_pictures(document):
+    sources = verdict_of([*LABELS, ["cat"]], [issue("mask_empty"), issue("object_hidden")])
+    published = verdict_of(LABELS, [issue("object_hidden")])
+    document = validation_document([export()], published, Config(), sources=sources)
+    page = page_of(document, None, material_about("park"))
+    assert "p-mask_empty-0" in page.values("id")
+    assert page.text.index("In the sources") < page.text.index("Before: 000007")
+
+
+def test_without_a_visible_object_no_figure_is_drawn(document):
+    empty = Tally(
+        frames=17, width_px=0, height_px=0, areas=np.zeros(len(AREA_EDGES), np.int64),
+        centres=np.zeros(GRID, np.int64),
+    )  # fmt: skip
+    together = Together(labels=(), omitted=0, frames=())
+    material = replace(
+        material_about("park"), tally=empty, objects_per_frame=(17,), together=together
+    )
+    text = text_of(document, None, material)
+    assert "No object is visible in any of the 17 frames" in text
+    assert "Mask area" not in text
+    assert "Frames per video" in text
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_numbers_on_tints_can_be_read(document, theme):
+    """Cells of classes in one frame: up to 42 % of the bar's colour over the raised ground."""
+    css = "".join(page_of(document).styles)
+    themes = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", themes[theme]))
+    shares = [int(n) / 100 for n in re.findall(r"var\(--bar\) (\d+)%, var\(--raised\)", css)]
+    assert len(shares) == 5
+
+    def mixed(share):
+        parts = [
+            round(share * int(a, 16) + (1 - share) * int(b, 16))
+            for a, b in zip(
+                *(re.findall("[0-9a-f]{2}", colour[n]) for n in ("bar", "raised")), strict=True
+            )
+        ]
+        return "#" + "".join(f"{part:02x}" for part in parts)
+
+    assert min(_contrast(colour["ink"], mixed(share)) for share in shares) >= 4.5

@@ -1,15 +1,20 @@
 """Writing a shard: its rows to the formats and the index, and what it could not use."""
 
 import hashlib
+import re
 import zipfile
 
 import datasets
 import numpy as np
 import pytest
 
+from engine.box_text import BoxStyle
 from engine.config import Config
+from engine.conversations import TextRules
+from engine.existence import Odds
+from engine.index_files import INDEX_SCHEMA
 from engine.sample_export import write_sample_export
-from engine.shards import INDEX_SCHEMA, ShardTask, write_shard
+from engine.shards import ShardTask, write_shard
 from engine.stages import scan_range
 from engine.tables import read_table
 from tests.scanning import SMALL, scans
@@ -18,7 +23,7 @@ from tests.scanning import SMALL, scans
 def shard(tmp_path, rows, **changes):
     keywords = {
         "staging": str(tmp_path), "out": str(tmp_path), "split": "train", "number": 0,
-        "rows": rows, "config": Config(), "reasons": None,
+        "rows": rows, "config": Config(), "texts": TextRules(), "reasons": None,
     }  # fmt: skip
     return ShardTask(**keywords | changes)
 
@@ -106,13 +111,30 @@ def test_texts_follow_seed_and_box_style(tmp_path, scanned):
     rows = ((result.rows_path, np.arange(6)),)
 
     def said(place, **changes):
-        task = shard(tmp_path / place, rows, config=Config(**changes))
+        task = shard(tmp_path / place, rows, texts=TextRules(**changes))
         write_shard(task)
         return arrow_of(task)["conversations"][:]
 
     assert said("a") == said("b")
     assert said("a") != said("c", seed=43)
-    assert said("a") != said("d", box_style="xyxy")
+    assert said("a") != said("d", boxes=BoxStyle(name="xyxy"))
+
+
+def test_a_hidden_class_is_denied_and_never_listed(tmp_path):
+    truth = write_sample_export(
+        tmp_path / "b.zip", **SMALL | {"dialect": "real", "hidden": {2: (0, 1), 4: (1,)}}
+    )
+    (task,) = scans(tmp_path, truth)
+    result = scan_range(task)
+    index = read_table(result.rows_path)
+    assert index["hidden_labels"].to_pylist()[2] == ["person", "dog"]
+    texts = TextRules(odds=dict.fromkeys(["person", "dog"], Odds(visible=0, absent=2**32)))
+    own = shard(tmp_path, ((result.rows_path, np.arange(6)),), texts=texts)
+    write_shard(own)
+    rows = arrow_of(own)["conversations"][:]
+    denied = [set(re.findall("(?:tracked|annotated) (person|dog)", str(row))) for row in rows]
+    assert denied == [set(), set(), set(), set(), {"dog"}, set()]
+    assert not re.search("person|dog", str(rows[2]))
 
 
 def test_batches_of_any_size_give_the_same_rows(tmp_path, scanned, monkeypatch):

@@ -14,12 +14,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.apportion import largest_remainder, seeded_order
+from engine.apportion import exact_ratios, largest_remainder, seeded_order
+from engine.certificate import Account, certify
 from engine.errors import ConfigError, RunError, UsageError
 from engine.placement import best_possible_points
-from engine.splits import SPLIT_NAMES, SplitInput, assign, certificate
+from engine.split_input import SplitInput
+from engine.splits import Rule, assign, divide_frames
+
+SPLIT_NAMES = ("train", "validation", "test")
 
 USUAL = (0.8, 0.1, 0.1)
+UNKNOWN = {"name": "given", "optimal": None, "least_max_deviation_points": None}
+
+
+def certificate(data, codes, *, strategy, ratios, seed, groups=None, solver=UNKNOWN):
+    """The certificate of an assignment to the three splits."""
+    rule = Rule(strategy=strategy, groups=groups, seed=seed)
+    return certify(
+        Account(
+            data=data,
+            codes=codes,
+            names=SPLIT_NAMES,
+            shares=exact_ratios(ratios),
+            groups=rule.groups_of(data),
+            solver=solver,
+        )
+    )
 
 
 def made(rows, *, class_names=None):
@@ -227,8 +247,10 @@ def test_repeated_and_zero_entries_mean_what_they_add_up_to():
 
 
 def test_seeds_differ_and_repeat():
-    data = made(corpus(300, 5, 20))
+    # Videos that differ have one best placement, whatever the seed: these do not.
+    rows = [(f"v{i % 20:02d}", i, {"a": 1}) for i in range(300)]
     for strategy in ("stratified", "random", "temporal"):
+        data = made(rows if strategy == "temporal" else corpus(300, 5, 20))
         results = [assign(strategy, data, ratios=USUAL, seed=seed).tolist() for seed in (1, 2, 1)]
         assert results[0] == results[2] != results[1]
 
@@ -530,6 +552,151 @@ def test_ties_between_videos_are_decided_by_the_seed():
         for seed in range(30)
     }
     assert firsts == {0, 1, 2}
+
+
+# -- groups --------------------------------------------------------------------------------------
+
+
+def grouped(data, size):
+    """Name of each video's group, so many videos to a group."""
+    first = {name: i // size for i, name in enumerate(sorted(data.video_names))}
+    return tuple(f"g{first[name]:02d}" for name in data.video_names)
+
+
+def groups_apart(rows, assignment, size):
+    names = sorted({video for video, _, _ in rows})
+    found = {}
+    for (video, _, _), split in zip(rows, assignment.tolist(), strict=True):
+        found.setdefault(names.index(video) // size, set()).add(split)
+    return found
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=6, max_size=12),
+    size=st.integers(1, 2),
+    ratios=ratio_choices,
+    seed=st.integers(0, 3),
+    shuffle=st.randoms(use_true_random=False),
+)
+@settings(max_examples=15, deadline=None)
+def test_no_group_is_ever_divided_and_the_order_of_the_input_does_not_matter(
+    lengths, size, ratios, seed, shuffle
+):
+    rows = filmed(*lengths, seed=seed)
+    mixed = shuffle.sample(rows, len(rows))
+    straight, crooked = made(rows), made(mixed)
+    for strategy in ("stratified", "random", "temporal"):
+        first = assign(strategy, straight, ratios=ratios, seed=seed, groups=grouped(straight, size))
+        second = assign(strategy, crooked, ratios=ratios, seed=seed, groups=grouped(crooked, size))
+        assert by_id(straight, first) == by_id(crooked, second)
+        found = groups_apart(rows, first, size)
+        assert all(len(splits) == 1 for splits in found.values())
+        assert set().union(*found.values()) == {s for s in range(3) if ratios[s]}
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=3, max_size=7),
+    strategy=st.sampled_from(["stratified", "random", "temporal"]),
+)
+@settings(max_examples=30, deadline=None)
+def test_sizes_of_groups_are_the_best_there_are(lengths, strategy):
+    rows = filmed(*lengths)
+    data = made(rows)
+    got = assign(strategy, data, ratios=USUAL, seed=0, groups=data.video_names)
+
+    def off(totals):
+        return sum(abs(10 * k - sum(lengths) * r) for k, r in zip(totals, (8, 1, 1), strict=True))
+
+    ways = (way for way in product(range(3), repeat=len(lengths)) if len(set(way)) == 3)
+    best = min(
+        off([sum(n for n, w in zip(lengths, way, strict=True) if w == s) for s in range(3)])
+        for way in ways
+    )
+    # stratified: a frame in 200 may lie on the wrong side for evener classes, and counts twice.
+    slack = 20 * (len(rows) // 200) if strategy == "stratified" else 0
+    assert best <= off(sizes(got)) <= max(best, slack)
+
+
+def test_60_30_10_comes_out_of_whole_videos_too():
+    random = np.random.default_rng(7)
+    rows = []
+    for video in range(40):
+        length = int(random.integers(20, 60))
+        labels = random.choice(["person", "dog", "car"], length, p=random.dirichlet((6, 3, 1)))
+        rows += [(f"v{video:02d}", i, {str(label): 1}) for i, label in enumerate(labels)]
+    data = made(rows)
+    got = assign("stratified", data, ratios=USUAL, seed=0, groups=data.video_names)
+    for split in range(3):
+        held = Counter()
+        for (_, _, row), code in zip(rows, got.tolist(), strict=True):
+            held.update(row if code == split else {})
+        everything = Counter(next(iter(row)) for _, _, row in rows)
+        for label, count in everything.items():
+            share = held[label] / held.total()
+            assert abs(share - count / len(rows)) <= 0.01, (split, label, held)
+    assert all(len(s) == 1 for s in groups_apart(rows, got, 1).values())
+
+
+@pytest.mark.parametrize("holders", [1, 2, 4])
+def test_a_rare_class_is_in_as_many_splits_as_it_has_groups_for(holders):
+    for seed in range(2):
+        rows = [(f"v{video:02d}", i, {"common": 1}) for video in range(30) for i in range(10)]
+        for video in range(holders):
+            rows[10 * video + 3][2]["rare"] = 1
+        data = made(rows)
+        got = assign("stratified", data, ratios=USUAL, seed=seed, groups=data.video_names)
+        assert set(presence(rows, got)["rare"]) == set(range(min(holders, 3)))
+        assert sizes(got) == [240, 30, 30]
+
+
+def test_seeds_decide_between_equal_groups():
+    rows = [(f"v{v:02d}", i, {"a": 1}) for v in range(20) for i in range(5)]
+    data = made(rows)
+    for strategy in ("stratified", "random"):
+        got = {
+            tuple(assign(strategy, data, ratios=USUAL, seed=s, groups=data.video_names))
+            for s in (1, 2, 1)
+        }
+        assert len(got) == 2
+
+
+def test_fewer_groups_than_splits_are_refused():
+    data = made(filmed(10, 10, 10, 10))
+    groups = tuple("ab"[int(name[-1]) % 2] for name in data.video_names)
+    for strategy, option in (("stratified", "--group-by"), ("temporal", "--split temporal")):
+        with pytest.raises(UsageError, match=f"{option}: .*got 2 groups, expected at least 3"):
+            assign(strategy, data, ratios=USUAL, seed=0, groups=groups)
+    assert sizes(assign("random", data, ratios=(0.5, 0.0, 0.5), seed=0, groups=groups)) == [
+        20, 0, 20,
+    ]  # fmt: skip
+
+
+def test_the_certificate_of_groups_says_what_is_so():
+    rows = filmed(30, 20, 25, 40, 5, 12, 60, seed=3)
+    data = made(rows)
+    groups = grouped(data, 2)
+    divided = divide_frames(
+        data, exact_ratios(USUAL), Rule(strategy="stratified", groups=groups, seed=0)
+    )
+    paper = certificate(
+        data, divided.codes, strategy="stratified", ratios=USUAL, seed=0, groups=groups,
+        solver=divided.solver,
+    )  # fmt: skip
+    found = groups_apart(rows, divided.codes, 2)
+    counted = Counter(split for splits in found.values() for split in splits)
+    assert paper["groups"] == {name: counted[s] for s, name in sorted(
+        enumerate(SPLIT_NAMES), key=lambda each: each[1])}  # fmt: skip
+    assert paper["groups_in_several_splits"] == paper["videos_in_several_splits"] == 0
+    assert paper["neighbours"] is paper["smallest_distance_frames"] is None
+    assert paper["solver"] == {"gap_points": 0.0, "name": "enumeration", "optimal": True}
+    for name, row in paper["classes"].items():
+        assert row["max_deviation_points"] >= row["best_possible_points"] - 1e-6, name
+    # Dealt out frame by frame, the same groups lie in several splits.
+    single = assign("random", data, ratios=USUAL, seed=0)
+    paper = certificate(data, single, strategy="random", ratios=USUAL, seed=0)
+    videos = groups_apart(rows, single, 1)
+    assert paper["groups_in_several_splits"] == sum(len(each) > 1 for each in videos.values())
+    assert paper["smallest_distance_frames"] == 1
 
 
 # -- certificate ---------------------------------------------------------------------------------

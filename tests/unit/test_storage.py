@@ -177,15 +177,6 @@ def test_removing_a_folder(place):
     assert storage.list_files(place) == ["keep.bin"]
 
 
-def test_a_moved_folder_replaces_the_old_one(place):
-    storage.write_bytes(storage.join(place, "new/a/x.bin"), b"new")
-    storage.write_bytes(storage.join(place, "new/y.bin"), b"new")
-    storage.write_bytes(storage.join(place, "out/hf/old.bin"), b"old")
-    storage.move_tree(storage.join(place, "new"), storage.join(place, "out/hf"))
-    assert storage.list_files(place) == ["out/hf/a/x.bin", "out/hf/y.bin"]
-    assert read(storage.join(place, "out/hf/a/x.bin")) == b"new"
-
-
 def test_a_missing_file_says_so(place):
     with pytest.raises(FileNotFoundError):
         storage.read_bytes(storage.join(place, "none.bin"))

@@ -7,7 +7,6 @@ import pytest
 
 from engine.config import Config
 from engine.errors import ExportError
-from engine.likeness import image_hashes
 from engine.sample_export import write_sample_export
 from engine.survey import OpenTask, digests_of, open_export
 
@@ -78,7 +77,8 @@ def test_one_video_has_one_id_and_one_digest_however_it_is_packed(tmp_path):
     assert len({each.video_id for each in found}) == 1
     assert len({each.content_digest for each in found}) == 1
     assert [digests_of(each.source) for each in found] == [[each.content_digest] for each in found]
-    assert [image_hashes(each) for each in found][1:] == [image_hashes(found[0])] * 2
+    assert found[0].looks
+    assert [each.looks for each in found][1:] == [found[0].looks] * 2
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_frames_without_pictures_are_opened_all_the_same(tmp_path):
     found = opened(tmp_path, export(tmp_path, frames_without_image=range(8)))
     assert (found.grid, found.order) == ((256, 256), "row")
     assert found.dialect["order_by"] == "signature"
-    assert image_hashes(found) == {}
+    assert found.looks == ()
 
 
 def test_damaged_pictures_are_left_to_the_scan(tmp_path):
     found = opened(tmp_path, export(tmp_path, image_crc_flip=[0], image_zero_bytes=[7]))
     assert (found.order, found.dialect["order_by"]) == ("row", "paint")
-    assert sorted(image_hashes(found)) == [6 * k for k in range(1, 7)]
+    assert [look.frame_index for look in found.looks] == [6 * k for k in range(1, 7)]
 
 
 def test_hashes_see_another_scene_and_not_the_paint(tmp_path):
@@ -138,7 +138,10 @@ def test_hashes_see_another_scene_and_not_the_paint(tmp_path):
         return [(one[k] ^ two[k]).bit_count() for k in one]
 
     painted, clean, other = (
-        image_hashes(opened(tmp_path / name, export(tmp_path, f"{name}.zip", **keywords)))
+        {
+            look.frame_index: look.phash
+            for look in opened(tmp_path / name, export(tmp_path, f"{name}.zip", **keywords)).looks
+        }
         for name, keywords in {
             "painted": {}, "clean": {"paint": False}, "other": {"seed": 5},
         }.items()

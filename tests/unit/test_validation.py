@@ -29,7 +29,7 @@ def test_a_report_is_written_and_nothing_else(tmp_path):
     truth = write_sample_export(tmp_path / "a.zip", mask_truncated=[2], **CLEAN)
     document = engine.validate([str(truth.path)], str(tmp_path / "report"), None, HERE)
     names = sorted(path.name for path in (tmp_path / "report").rglob("*"))
-    assert names == ["issues.jsonl", "report.html", "validation.json"]
+    assert names == ["issues.jsonl", "report.html", "summary.md", "validation.json"]
     assert json.loads((tmp_path / "report/validation.json").read_text()) == document
     assert document["status"] == document["sources"]["status"] == "FAILED"
     (line,) = (tmp_path / "report/issues.jsonl").read_text().splitlines()

@@ -1,0 +1,166 @@
+"""What a good placement of whole groups is: one objective, in whole numbers, for every solver.
+
+A placement is judged by these figures, the first one first:
+
+1. splits with a positive share that are left without a group;
+2. frames on the wrong side (the sum over splits of |frames - wanted frames|, so that a frame too
+   many here and too few there counts twice) beyond the slack;
+3. absences: a class has to occur in as many splits as it has groups for, in the first ones;
+4. the largest deviation of any class in any split: its share there minus the split's share;
+5. the sum of all these deviations, without sign;
+6. frames on the wrong side, within the slack too.
+
+Sizes come before classes; the slack is what sizes may be off before that. It is 0 where sizes alone
+were asked for, and for `stratified` one frame in 200: without it, of a dozen videos a single
+placement has the best sizes, and a frame would outweigh any unevenness of classes.
+
+Deviations are counted in hundredths of a point, rounded up, and sizes in millionths of a frame: so
+two machines, and two solvers, find the same figures and not nearly the same ones.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.apportion import largest_remainder
+from engine.swaps import ClassTable
+
+__all__ = ["GroupGoal", "Value", "good_enough"]
+
+_Int = npt.NDArray[np.int64]
+
+Value = tuple[int, int, int, int, int, int]
+"""The figures of the objective, in their order: less is better, compared as tuples."""
+
+_MILLION = 1_000_000
+_GOOD_POINTS = 1
+
+
+def good_enough(value: Value) -> bool:
+    """Whether nothing is missing and no class is off by more than a point.
+
+    What is still to be gained then is a fraction of a point, and not worth minutes.
+    """
+    return value[:3] == (0, 0, 0) and value[3] <= 100 * _GOOD_POINTS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GroupGoal:
+    """Groups that are to be placed whole, and what is wanted of the splits.
+
+    Args:
+        table: instances of each class in each group; groups in seeded order.
+        frames: int64 (groups,), frames of each.
+        shares: wanted share of each split, summing to 1.
+        slack: frames that may lie on the wrong side, a frame counting twice, before it matters.
+    """
+
+    table: ClassTable
+    frames: _Int
+    shares: tuple[Fraction, ...]
+    slack: int
+
+    @classmethod
+    def of(
+        cls, table: ClassTable, frames: _Int, shares: Sequence[Fraction], *, stratified: bool
+    ) -> "GroupGoal":
+        """Derive the goal; `stratified` says whether sizes have some slack for evener classes."""
+        slack = 2 * (int(frames.sum()) // 200) if stratified else 0
+        return cls(table=table, frames=frames, shares=tuple(shares), slack=slack)
+
+    @cached_property
+    def open(self) -> _Int:
+        """Splits that may hold anything, ascending: int64 (open,)."""
+        return np.flatnonzero([share > 0 for share in self.shares]).astype(np.int64)
+
+    @cached_property
+    def quotas(self) -> _Int:
+        """Wanted frames of each split, in millionths: int64 (splits,)."""
+        total = int(self.frames.sum())
+        return np.array([round(_MILLION * total * share) for share in self.shares], dtype=np.int64)
+
+    @cached_property
+    def totals(self) -> _Int:
+        """Instances of each class, int64 (classes,), all of them positive or 1."""
+        instances, _ = self.table.totals(np.ones(self.table.units, dtype=np.int64))
+        return np.maximum(instances, 1)
+
+    @cached_property
+    def targets(self) -> _Int:
+        """Wanted instances of each class in each split, in millionths: int64 (splits, classes)."""
+        rows = [
+            [round(_MILLION * n * share) for n in self.totals.tolist()] for share in self.shares
+        ]
+        targets = np.array(rows, dtype=np.int64).reshape(len(self.shares), self.table.width)
+        return targets * (self.holders > 0)
+
+    @cached_property
+    def holders(self) -> _Int:
+        """Groups that have each class: int64 (classes,)."""
+        return np.bincount(self.table.columns, minlength=self.table.width).astype(np.int64)
+
+    @cached_property
+    def required(self) -> npt.NDArray[np.bool_]:
+        """Where a class has to occur: bool (splits, classes)."""
+        wanted = np.array([share > 0 for share in self.shares])
+        rank = np.cumsum(wanted) - 1
+        return np.asarray(wanted[:, None] & (rank[:, None] < self.holders[None, :]))
+
+    def value(self, codes: npt.NDArray[np.integer]) -> Value:
+        """Judge one placement.
+
+        Args:
+            codes: (groups,), the split of each group.
+        """
+        splits, width = len(self.shares), self.table.width
+        codes = codes.astype(np.int64)
+        sizes = np.zeros(splits, dtype=np.int64)
+        np.add.at(sizes, codes, self.frames)
+        groups = np.bincount(codes, minlength=splits)
+        cells = codes[self.table.unit_of_entry()] * width + self.table.columns
+        flat = np.zeros(splits * width, dtype=np.int64)
+        np.add.at(flat, cells, self.table.amounts)
+        held = flat.reshape(1, splits, width)
+        empty = int((groups[self.open] == 0).sum())
+        error = int(self.size_errors(sizes[None])[0])
+        absences, worst, total = (int(each[0]) for each in self.class_figures(held))
+        return empty, self.excess(error), absences, worst, total, error
+
+    @cached_property
+    def least(self) -> Value:
+        """What no placement can be better than: no class off, sizes as single frames would have."""
+        sizes = largest_remainder(int(self.frames.sum()), self.shares)
+        error = int(self.size_errors(sizes[None])[0])
+        return 0, self.excess(error), 0, 0, 0, error
+
+    def size_errors(self, sizes: _Int) -> _Int:
+        """Count frames on the wrong side, in millionths: (ways, splits) to (ways,)."""
+        errors: _Int = np.abs(_MILLION * sizes - self.quotas).sum(axis=1)
+        return errors
+
+    def excess(self, error: int) -> int:
+        """What of a size error is beyond the slack, in millionths of a frame."""
+        return max(0, error - _MILLION * self.slack)
+
+    def class_figures(self, held: _Int) -> tuple[_Int, _Int, _Int]:
+        """Judge how classes are spread.
+
+        Args:
+            held: int64 (ways, splits, classes), instances.
+
+        Returns:
+            Absences, the largest deviation and the sum of all, the deviations in hundredths of a
+            point, rounded up: int64 (ways,) each.
+        """
+        absences = (self.required & (held == 0)).sum(axis=(1, 2))
+        off = np.abs(_MILLION * held - self.targets)
+        if not off.size:
+            none = np.zeros(len(held), dtype=np.int64)
+            return absences, none, none
+        worst = (-(-off // (100 * self.totals))).max(axis=(1, 2))
+        millionths = (off * 10_000 // self.totals).sum(axis=(1, 2))
+        return absences, worst, -(-millionths // _MILLION)

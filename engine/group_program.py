@@ -1,0 +1,215 @@
+"""The best placement of groups, proved: an integer program, solved by HiGHS through scipy.
+
+HiGHS computes in floating point, and how far it comes in a second differs between machines. What it
+finds is used only where that cannot show: it gets a number of nodes, not a time; a result counts
+only if it is proved to be the best; and of placements that the objective finds equal, a last
+stage takes the one that drawn weights prefer, which is a single one. Whatever is not proved is
+thrown away, and the search's placement stays. What remains is a proof that succeeds at the very
+last nodes allowed: there another build of HiGHS may need a node more.
+
+One stage for each figure of the objective; each is held while the next one is lowered.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.apportion import mixed_bits
+from engine.group_objective import GroupGoal, Value
+
+__all__ = ["Proof", "prove_groups"]
+
+_Codes = npt.NDArray[np.int8]
+_Floats = npt.NDArray[np.float64]
+
+_MOST_GROUPS = 400
+_MOST_ENTRIES = 200_000  # of the constraints
+_NODE_ENTRIES = 5_000_000  # nodes times entries a stage: a few seconds on a core of 2020
+_MILLION = 1_000_000
+_NEAR = 1e-5  # ten times what HiGHS takes for feasible
+_NEAR_TOTAL = 1e-3  # what a sum of rounded deviations may be below their sum
+_WEIGHT_BITS = 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proof:
+    """What was proved.
+
+    Args:
+        codes: int8 (groups,), the best placement; None if that was not proved to the end.
+        worst: the smallest possible largest deviation, in hundredths of a point, among placements
+            as good in what comes before it; None if that was not proved.
+    """
+
+    codes: _Codes | None
+    worst: int | None
+
+
+def prove_groups(goal: GroupGoal, value: Value) -> Proof:
+    """Look for the best placement of groups, and prove that it is.
+
+    Args:
+        goal: the groups.
+        value: of a placement that is known: nothing worse is looked for.
+
+    Returns:
+        The proof, or none: with more than 400 groups none is tried.
+    """
+    groups, splits = len(goal.frames), len(goal.open)
+    entries = 3 * splits * len(goal.table.columns) + 4 * splits * groups
+    if groups > _MOST_GROUPS or entries > _MOST_ENTRIES or value[0]:
+        return Proof(codes=None, worst=None)
+    program = _Program(goal=goal)
+    worst: int | None = None
+    bounds = list(value)
+    codes: _Codes | None = None
+    for stage in range(1, 6):
+        if bounds[stage] == 0:
+            program.hold(stage, 0)
+            continue
+        codes = program.solve(stage, bounds[stage])
+        if codes is None:
+            return Proof(codes=None, worst=worst)
+        found = goal.value(codes)
+        if found[:stage] != tuple(bounds[:stage]) or found[stage] > bounds[stage]:
+            return Proof(codes=None, worst=worst)  # a tolerance was used: no proof
+        bounds = list(found)
+        worst = found[3] if stage == 3 else worst
+        program.hold(stage, found[stage])
+    last = program.solve(6, 0)
+    if last is None or goal.value(last) != tuple(bounds):
+        return Proof(codes=None, worst=bounds[3])
+    return Proof(codes=last, worst=bounds[3])
+
+
+@dataclass(kw_only=True, eq=False)
+class _Program:
+    """The constraints, the same in all stages, and the figures held so far.
+
+    Variables: whether a group is in an open split; the size error of each split, frames; the excess
+    of their sum; whether a class is absent where it has to be; the largest deviation, hundredths of
+    a point; each deviation; their sum, hundredths of a point.
+    """
+
+    goal: GroupGoal
+    rows: list[_Floats] = field(default_factory=list)
+    columns: list[_Floats] = field(default_factory=list)
+    values: list[_Floats] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        goal = self.goal
+        self.splits, self.groups, self.width = len(goal.open), len(goal.frames), goal.table.width
+        self.cells = self.splits * self.width
+        self.error = self.splits * self.groups
+        self.excess = self.error + self.splits
+        self.absent = self.excess + 1
+        self.worst = self.absent + self.cells
+        self.off = self.worst + 1
+        self.total = self.off + self.cells
+        self.upper = np.full(self.total + 1, np.inf)
+        self.upper[: self.error] = 1
+        self.upper[self.absent : self.worst] = 1
+        self.whole = np.zeros(self.total + 1)
+        self.whole[: self.error] = 1
+        self.whole[self.absent : self.off] = 1
+        self._constrain()
+
+    def _row(self, columns: Any, values: Any, low: float, high: float) -> None:
+        columns = np.asarray(columns, dtype=np.float64)
+        self.rows.append(np.full(len(columns), len(self.low), dtype=np.float64))
+        self.columns.append(columns)
+        self.values.append(np.broadcast_to(np.asarray(values, dtype=np.float64), columns.shape))
+        self.low.append(low)
+        self.high.append(high)
+
+    def _constrain(self) -> None:
+        goal = self.goal
+        everywhere = np.arange(self.splits) * self.groups
+        for group in range(self.groups):
+            self._row(everywhere + group, 1, 1, 1)
+        closed = float(np.delete(goal.quotas, goal.open).sum()) / _MILLION
+        for place, split in enumerate(goal.open.tolist()):
+            members = place * self.groups + np.arange(self.groups)
+            quota = float(goal.quotas[split]) / _MILLION
+            self._row(members, 1, 1, np.inf)
+            for sign in (1, -1):
+                self._row([*members, self.error + place], [*(sign * goal.frames), -1],
+                          -np.inf, sign * quota)  # fmt: skip
+            self._constrain_classes(place, split)
+        errors = self.error + np.arange(self.splits)
+        self._row([*errors, self.excess], [1] * self.splits + [-1], -np.inf, goal.slack - closed)
+        off = self.off + np.arange(self.cells)
+        self._row([*off, self.total], [1] * self.cells + [-1], -np.inf, 0)
+
+    def _constrain_classes(self, place: int, split: int) -> None:
+        goal, table = self.goal, self.goal.table
+        by_class = np.argsort(table.columns, kind="stable")
+        group_of = table.unit_of_entry()[by_class]
+        ends = np.cumsum(goal.holders)
+        for column in range(self.width):
+            own = slice(int(ends[column] - goal.holders[column]), int(ends[column]))
+            members = place * self.groups + group_of[own]
+            cell = place * self.width + column
+            total = float(goal.totals[column])
+            shares = 1e4 * table.amounts[by_class[own]] / total
+            target = 1e4 * float(goal.targets[split, column]) / _MILLION / total
+            for sign in (1, -1):
+                self._row([*members, self.off + cell], [*(sign * shares), -1],
+                          -np.inf, sign * target)  # fmt: skip
+            self._row([self.off + cell, self.worst], [1, -1], -np.inf, 0)
+            if goal.required[split, column]:
+                self._row([*members, self.absent + cell], 1, 1, np.inf)
+
+    def _figure(self, stage: int) -> tuple[Any, float]:
+        """The variables that make a figure of the objective up, and its unit."""
+        if stage == 1:
+            return [self.excess], 1 / _MILLION
+        if stage == 2:
+            return self.absent + np.arange(self.cells), 1
+        if stage == 3:
+            return [self.worst], 1
+        if stage == 4:
+            return [self.total], 1
+        return self.error + np.arange(self.splits), 1 / _MILLION
+
+    def hold(self, stage: int, figure: int) -> None:
+        """Let the figure of a stage never again be above this."""
+        columns, unit = self._figure(stage)
+        near = _NEAR_TOTAL if stage == 4 else 0.0 if unit == 1 else _NEAR
+        closed = float(np.delete(self.goal.quotas, self.goal.open).sum()) if stage == 5 else 0.0
+        self._row(columns, 1, -np.inf, (figure - closed) * unit + near)
+
+    def solve(self, stage: int, known: int) -> _Codes | None:
+        """Lower the figure of a stage: a placement that is proved to have the least, or None."""
+        from scipy.optimize import Bounds, LinearConstraint, milp
+        from scipy.sparse import coo_array
+
+        cost = np.zeros(self.total + 1)
+        upper = self.upper.copy()
+        if stage == 6:
+            numbers = np.arange(self.error, dtype=np.uint64)
+            cost[: self.error] = mixed_bits(numbers) >> np.uint64(64 - _WEIGHT_BITS)
+        else:
+            columns, unit = self._figure(stage)
+            cost[columns] = 1
+            if len(columns) == 1:
+                upper[columns] = known * unit + (_NEAR_TOTAL if stage != 3 else 0.0)
+        at = (np.concatenate(self.rows).astype(int), np.concatenate(self.columns).astype(int))
+        shape = (len(self.low), self.total + 1)
+        matrix = coo_array((np.concatenate(self.values), at), shape=shape).tocsc()
+        result = milp(
+            cost,
+            constraints=LinearConstraint(matrix, self.low, self.high),
+            integrality=self.whole,
+            bounds=Bounds(np.zeros(self.total + 1), upper),
+            options={"node_limit": max(1, _NODE_ENTRIES // matrix.nnz), "mip_rel_gap": 0.0},
+        )
+        if result.status != 0 or result.x is None:
+            return None
+        chosen = result.x[: self.error].reshape(self.splits, self.groups)
+        codes: _Codes = self.goal.open[chosen.argmax(axis=0)].astype(np.int8)
+        return codes

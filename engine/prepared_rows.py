@@ -1,0 +1,101 @@
+"""Rows of a prepared dataset as if they came from an export: what a new split is written from.
+
+The files of `OUT/index` hold all that was found of a frame; its image lies in a file that the index
+names: row of an Arrow or Parquet shard, or an image file of its own. Shards are mapped, not read:
+only the bytes of the rows that are wanted are touched.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from zlib_ng import zlib_ng
+
+from engine.byte_ranges import local_path
+from engine.errors import ExportError
+from engine.frame_check import image_member
+from engine.members import MemberError, read_member
+from engine.records import FRAME_SCHEMA
+from engine.storage import file_name, join, read_bytes
+from engine.tables import read_table
+
+__all__ = ["read_image", "take_rows"]
+
+# In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
+# the file by itself.
+_IN_DATASET = -1
+# Rows go by video and frame in every shard, so one of each split is looked at at a time.
+_OPEN_SHARDS = 4
+
+
+def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
+    """Read some rows of a row file, or of a file of a dataset's index.
+
+    Args:
+        file: a Parquet file of `FRAME_SCHEMA`, or one below OUT/index.
+        rows: numbers of the rows wanted, in the order wanted.
+
+    Returns:
+        Rows of `FRAME_SCHEMA`, which `read_image` understands.
+    """
+    _image_column.cache_clear()  # a shard of this name may be another one since the last task
+    table = read_table(file).take(pa.array(rows))
+    if "shard" not in table.column_names:
+        return table
+    out = file.rsplit("/index/", 1)[0]
+    shards = table["shard"].to_pylist()
+    located = {
+        "image_source": pa.array([shard and join(out, shard) for shard in shards], pa.string()),
+        "image_offset": table["row"],
+        "image_compressed_bytes": table["image_bytes"],
+        "image_method": pa.array([_IN_DATASET] * len(table), pa.int16()),
+    }
+    columns = [located[name] if name in located else table[name] for name in FRAME_SCHEMA.names]
+    return pa.table(columns, schema=FRAME_SCHEMA)
+
+
+def read_image(row: Mapping[str, Any]) -> bytes:
+    """Read the image of a row; checked by its CRC, but for files, which may be encoded anew.
+
+    Args:
+        row: the image columns of `FRAME_SCHEMA`.
+
+    Raises:
+        MemberError: the image is damaged.
+        ExportError: the storage cannot be read.
+    """
+    if row["image_method"] != _IN_DATASET:
+        return read_member(row["image_source"], image_member(row))
+    place, number = row["image_source"], row["image_offset"]
+    try:
+        if number is None:
+            return read_bytes(place)
+        image = _image_column(place)[number].as_py()
+    except (OSError, pa.ArrowInvalid, IndexError) as error:
+        raise ExportError(place, f"row {number} cannot be read: {error}") from error
+    image = image[0] if isinstance(image, list) else image
+    data = (image or {}).get("bytes")
+    crc = row["image_crc32"]
+    if data is None or (crc is not None and zlib_ng.crc32(data) != crc):
+        raise MemberError(f"{file_name(place)}: row {number}", "the image was altered")
+    return bytes(data)
+
+
+@lru_cache(maxsize=_OPEN_SHARDS)
+def _image_column(path: str) -> pa.ChunkedArray:
+    """The images of a shard; of a local file only the pages that are looked at are read."""
+    place = local_path(path)
+    source = pa.memory_map(str(place)) if place is not None else pa.BufferReader(read_bytes(path))
+    if path.endswith(".parquet"):
+        names = pq.read_schema(source).names
+        source.seek(0)
+        return pq.read_table(source, columns=[_image_name(names)]).column(0)
+    table = pa.ipc.open_stream(source).read_all()
+    return table[_image_name(table.column_names)]
+
+
+def _image_name(names: list[str]) -> str:
+    return "image" if "image" in names else "images"

@@ -1,0 +1,142 @@
+"""Putting a finished run in the place of what was there, so that a crash can always be completed.
+
+Everything a run leaves is first complete below `OUT/.staging`, the manifest too; then a journal is
+written, and from there on the outcome is decided: whoever comes next completes what the journal
+says (`complete`), and doing so twice is harmless. Before the journal, OUT is as it was.
+
+On a local file system each folder changes places with its successor in one step (`exchange`; where
+the system has none, two renames with a moment between them in which the folder is missing), so a
+reader finds every folder whole, old or new. On an object store objects are copied one by one, data
+before the files that name them: until the copy is done, a reader may see new objects under old
+names. `manifest.json` comes last in both.
+"""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from engine.byte_ranges import local_path, url_filesystem
+from engine.disk_sync import sync_path
+from engine.errors import RunError
+from engine.exchange import exchange
+from engine.manifest import FILES, FOLDERS, JOURNAL, STAGING, encode, read_json
+from engine.storage import exists, join, list_files, remove, write_bytes
+
+__all__ = ["complete", "is_pending", "publish"]
+
+_ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
+
+
+def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
+    """Make what is staged below OUT its content; what OUT held is gone afterwards.
+
+    Args:
+        out: the dataset's place; `.staging` in it holds whole folders and files, all on the disk.
+        names: of `FOLDERS` and `FILES`; what is not staged is left out, what is staged beside them
+            is removed.
+
+    Raises:
+        RunError: it could not be completed; the next command will.
+    """
+    staging = join(out, STAGING)
+
+    def staged(name: str) -> bool:
+        return name in names and exists(join(staging, name))
+
+    for name in names:
+        _remove_attempts(join(staging, name))
+    folders = {name: _mark(staging, name) for name in FOLDERS if staged(name)}
+    files = [name for name in FILES if staged(name)]
+    write_bytes(join(out, JOURNAL), encode({"folders": folders, "files": files}))
+    complete(out)
+
+
+def _remove_attempts(folder: str) -> None:
+    """Remove what workers that died in the middle of a file have left beside it."""
+    for name in list_files(folder):
+        if _ATTEMPT.search(name):
+            remove(join(folder, name))
+
+
+def is_pending(out: str) -> bool:
+    """Say whether a run's outcome was decided and is not in its place yet."""
+    return exists(join(out, JOURNAL))
+
+
+def complete(out: str) -> bool:
+    """Finish a publication that was begun, by this process or one that died.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        RunError: it could not be completed.
+    """
+    if not is_pending(out):
+        return False
+    journal = read_json(join(out, JOURNAL))
+    try:
+        if (place := local_path(out)) is not None:
+            _exchange(place, journal)
+        else:
+            _copy(out, journal)
+        remove(join(out, JOURNAL))
+    except OSError as error:
+        raise RunError(
+            out, f"was not put in its place: {error.strerror or error}",
+            advice="nothing is lost; when the reason is gone, the next command completes it",
+        ) from error  # fmt: skip
+    remove(join(out, STAGING))
+    return True
+
+
+def _mark(staging: str, name: str) -> Any:
+    """What tells the new folder from the old one when a journal is read again."""
+    place = local_path(join(staging, name))
+    return place.stat().st_ino if place is not None else list_files(join(staging, name))
+
+
+def _exchange(out: Path, journal: dict[str, Any]) -> None:
+    staging = out / STAGING
+    for name, inode in journal["folders"].items():
+        old, new = out / name, staging / name
+        if old.exists() and old.stat().st_ino == inode:
+            continue  # done before
+        if old.exists() and not exchange(old, new):
+            old.rename(_aside(staging, name))
+        if not old.exists():
+            new.rename(old)
+    for name in _gone(str(out), journal):
+        (out / name).rename(_aside(staging, name))
+    sync_path(out)  # no manifest on the disk before what it names
+    for name in journal["files"]:
+        if (staging / name).exists():
+            (staging / name).replace(out / name)
+    sync_path(out)
+
+
+def _aside(staging: Path, name: str) -> Path:
+    place = staging / f"old-{name}"
+    remove(str(place))
+    return place
+
+
+def _gone(out: str, journal: dict[str, Any]) -> list[str]:
+    """What OUT holds of an earlier run and this one does not have."""
+    kept = {*journal["folders"], *journal["files"]}
+    return [name for name in (*FOLDERS, *FILES) if name not in kept and exists(join(out, name))]
+
+
+def _copy(out: str, journal: dict[str, Any]) -> None:
+    filesystem, root = url_filesystem(out)
+    moves = [f"{name}/{file}" for name, files in journal["folders"].items() for file in files]
+    # State files are JSON: they come after the data that they name.
+    for name in [*sorted(moves, key=lambda m: m.endswith(".json")), *journal["files"]]:
+        if filesystem.exists(join(root, STAGING, name)):
+            filesystem.mv(join(root, STAGING, name), join(root, name))
+    for name, files in journal["folders"].items():
+        for extra in sorted(set(list_files(join(out, name))) - set(files)):
+            filesystem.rm(join(root, name, extra))
+    for name in _gone(out, journal):
+        remove(join(out, name))

@@ -1,0 +1,169 @@
+"""Shards as tasks: an assignment of frames becomes a plan, the plan tasks, the results a whole."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from engine.config import SPLIT_NAMES, Config
+from engine.conversations import TextRules
+from engine.division import Division
+from engine.frame_index import FrameIndex
+from engine.index_files import ExcludedTask, write_excluded
+from engine.plan import Shard, plan_shards, rows_of
+from engine.samples import SplitParts
+from engine.shards import ShardResult, ShardTask, write_shard
+from engine.storage import BackgroundSync, FileDigest, join
+from engine.tasks import Task
+from engine.work import Work
+
+__all__ = ["ShardWriter", "parts_by_split", "rows_of_splits"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShardWriter:
+    """Turns an assignment into files, in tasks.
+
+    Args:
+        index: all frames.
+        division: what each of them fell to.
+        staging: folder in which OUT grows.
+        out: where it will be.
+        config: of the run.
+        work: executes the tasks.
+    """
+
+    index: FrameIndex
+    division: Division
+    staging: str
+    out: str
+    config: Config
+    work: Work
+
+    def write(
+        self,
+        assignment: NDArray[np.int8],
+        splits: Sequence[str],
+        *,
+        stage: str,
+        texts: TextRules | None = None,
+        reasons: dict[str, tuple[str, ...]] | None = None,
+    ) -> tuple[list[Shard], list[ShardResult]]:
+        """Plan and write the shards of some splits.
+
+        Args:
+            assignment: int8 (n,), place in `splits` of each frame; anything else leaves it out.
+            splits: their names.
+            stage: names the work to people.
+            texts: what holds for the texts; None: there are none.
+            reasons: of a quarantine, by id of the frame; None: rows to train on.
+
+        Returns:
+            The plan, and what came of each of its shards.
+        """
+        config = self.config
+        shards = plan_shards(
+            self.index, assignment, splits,
+            rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
+        )  # fmt: skip
+        tasks = []
+        for shard in shards:
+            why = None
+            if reasons is not None:
+                ids = self.index.table["id"].take(pa.array(shard.places)).to_pylist()
+                why = tuple(reasons[frame_id] for frame_id in ids)
+            payload = ShardTask(
+                staging=self.staging, out=self.out, split=shard.split, number=shard.number,
+                rows=rows_of(self.index, shard.places), config=_of_shards(config),
+                texts=texts or TextRules(), reasons=why,
+                folds=self._folds(shard) if reasons is None else None,
+            )  # fmt: skip
+            tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
+        return shards, self._run(write_shard, tasks, stage, lambda result: result.files)
+
+    def write_excluded(self) -> list[FileDigest]:
+        """Write the rows that the split leaves out to the index, by reason."""
+        tasks = []
+        for reason, mask in self.division.exclusions().items():
+            for shard in plan_shards(
+                self.index, np.where(mask, 0, -1).astype(np.int8), [reason],
+                rows_per_shard=self.config.rows_per_shard, shard_bytes=self.config.shard_bytes,
+            ):  # fmt: skip
+                payload = ExcludedTask(
+                    staging=self.staging, reason=reason, number=shard.number,
+                    rows=rows_of(self.index, shard.places),
+                )  # fmt: skip
+                tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
+        if not tasks:
+            return []
+        files: list[FileDigest] = self._run(write_excluded, tasks, "excluded", lambda file: [file])
+        return files
+
+    def _folds(self, shard: Shard) -> NDArray[np.int8] | None:
+        return None if self.division.fold_count is None else self.division.folds[shard.places]
+
+    def _run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        stage: str,
+        files_of: Callable[[Any], Sequence[FileDigest]],
+    ) -> list[Any]:
+        """Run tasks, and bring what each has written to the disk while others run."""
+        with BackgroundSync() as syncing:
+
+            def sync(result: Any) -> None:
+                if getattr(result, "digests", ()):  # beside them are thousands of images
+                    syncing.add_all_below(self.staging)
+                    return
+                for file in files_of(result):
+                    syncing.add(join(self.staging, file.path))
+
+            return self.work.run(function, tasks, stage=stage, each=sync)
+
+
+def _of_shards(config: Config) -> Config:
+    """The configuration as shards need it: a split file may name every frame."""
+    return replace(config, split_file=None)
+
+
+def rows_of_splits(
+    shards: Sequence[Shard], results: Sequence[ShardResult], frames: int
+) -> NDArray[np.int64]:
+    """Say where each frame has come to lie.
+
+    Args:
+        shards: the plan.
+        results: what came of each of its shards.
+        frames: number of frames in the index.
+
+    Returns:
+        int64 (frames,): row of each frame in its split; -1 for those in none.
+    """
+    rows = np.full(frames, -1, np.int64)
+    written: Counter[str] = Counter()
+    for shard, result in zip(shards, results, strict=True):
+        places = np.delete(shard.places, list(result.left_out))
+        rows[places] = written[shard.split] + np.arange(len(places))
+        written[shard.split] += len(places)
+    return rows
+
+
+def parts_by_split(
+    name: str, shards: Sequence[Shard], results: Sequence[ShardResult]
+) -> list[SplitParts]:
+    """Put one format's shares together, split by split."""
+    return [
+        SplitParts(
+            split=split,
+            rows=sum(r.rows for s, r in zip(shards, results, strict=True) if s.split == split),
+            parts=tuple(
+                r.parts[name] for s, r in zip(shards, results, strict=True) if s.split == split
+            ),
+        )
+        for split in SPLIT_NAMES
+    ]

@@ -1,0 +1,198 @@
+"""`verify`: is a prepared dataset still what its manifest says, and consistent in itself?
+
+Two passes, both in tasks. Every file is read and compared by size and SHA-256: that finds any
+altered byte. Then every row of the index is checked by arithmetic and compared with its shard: that
+finds what was wrong from the start, whoever wrote it. `manifest.json` and `summary.json` are in no
+list of files; they carry their own digests.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from engine.byte_ranges import local_path, read_range
+from engine.config import SPLIT_NAMES, Execution
+from engine.errors import RunError
+from engine.manifest import OutState, is_whole, read_json, read_manifest, state_of
+from engine.row_checks import differing_rows, row_problems
+from engine.storage import join, list_files, read_bytes
+from engine.tables import read_table
+from engine.tasks import Task
+from engine.work import Progress, start_work
+
+__all__ = ["verify"]
+
+_READ_BYTES = 8 * 2**20
+_TASK_BYTES = 256 * 2**20
+_TASK_FILES = 2000
+# What readers leave behind: `datasets` puts the results of map and filter beside the shards.
+_OF_READERS = re.compile(r"(?:^|/)(?:cache-[^/]*\.arrow|tmp[^/]*)$")
+
+_Problem = tuple[str, str]  # file, what is wrong with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FilesTask:
+    """Files to be read and compared: name, size in bytes, sha256."""
+
+    out: str
+    files: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RowsTask:
+    """A file of the index whose rows are to be checked; files known to be spoilt are not opened."""
+
+    out: str
+    name: str
+    spoilt: frozenset[str]
+
+
+def verify(
+    out: str, execution: Execution | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Check a prepared dataset against its own manifest, and its rows in themselves.
+
+    Args:
+        out: the dataset, a folder or URL that `prepare` wrote.
+        execution: how to run it; None: the defaults.
+        progress: told of every task that is done.
+
+    Returns:
+        {"status": "VERIFIED" or "DAMAGED", "files", "bytes", "rows", "problems": [{"file",
+        "problem"}], "unknown_files": [...]}. Files that nobody listed do not make it damaged.
+
+    Raises:
+        RunError: there is no prepared dataset, or the check itself broke.
+    """
+    state = state_of(out)
+    if state is not OutState.FINISHED:
+        advice = None if state is OutState.PENDING else "use: sam2prep prepare"
+        raise RunError(out, f"holds no finished dataset ({state})", advice=advice)
+    problems = list(_sealed_problems(out))
+    if any(name == "manifest.json" for name, _ in problems):
+        return _outcome(problems, [], [], 0)
+    files = read_manifest(out)["files"]
+    unknown = _unknown_files(out, {file["path"] for file in files})
+    with start_work(execution or Execution(), [out], progress) as work:
+        tasks = list(_file_tasks(out, files))
+        problems += [p for found in work.run(_check_files, tasks, stage="files") for p in found]
+        spoilt = frozenset(name for name, _ in problems)
+        parts = [file["path"] for file in files if file["path"].startswith("index/")]
+        tasks = [
+            Task(key=name, payload=_RowsTask(out=out, name=name, spoilt=spoilt))
+            for name in parts
+            if name not in spoilt
+        ]
+        counted = work.run(_check_rows, tasks, stage="rows")
+    problems += [p for found, _ in counted for p in found]
+    rows: Counter[str] = Counter()
+    for _, splits in counted:
+        rows.update(splits)
+    if not spoilt:
+        problems += _split_problems(out, rows)
+    return _outcome(problems, files, unknown, sum(rows.values()))
+
+
+def _outcome(
+    problems: Sequence[_Problem], files: Sequence[Mapping[str, Any]], unknown: list[str], rows: int
+) -> dict[str, Any]:
+    return {
+        "status": "DAMAGED" if problems else "VERIFIED",
+        "files": len(files),
+        "bytes": sum(file["size_bytes"] for file in files),
+        "rows": rows,
+        "problems": [{"file": name, "problem": problem} for name, problem in sorted(problems)],
+        "unknown_files": unknown,
+    }
+
+
+def _sealed_problems(out: str) -> Iterator[_Problem]:
+    """Check the two files that carry their own digests."""
+    for name in ("manifest.json", "summary.json"):
+        try:
+            content = read_bytes(join(out, name))
+        except FileNotFoundError:
+            yield name, "is missing"
+            continue
+        if not is_whole(content):
+            yield name, "was altered since it was written"
+
+
+def _unknown_files(out: str, listed: set[str]) -> list[str]:
+    own = listed | {"manifest.json", "summary.json"}
+    return [name for name in list_files(out) if name not in own and not _OF_READERS.search(name)]
+
+
+def _file_tasks(out: str, files: Sequence[Mapping[str, Any]]) -> Iterator[Task]:
+    batch: list[tuple[str, int, str]] = []
+    size = number = 0
+    for file in files:
+        batch.append((file["path"], file["size_bytes"], file["sha256"]))
+        size += file["size_bytes"]
+        if size >= _TASK_BYTES or len(batch) == _TASK_FILES or file is files[-1]:
+            payload = _FilesTask(out=out, files=tuple(batch))
+            yield Task(key=f"files-{number:06d}", payload=payload)
+            batch, size, number = [], 0, number + 1
+
+
+def _check_files(task: _FilesTask) -> list[_Problem]:
+    found = ((name, _file_problem(task.out, name, size, sha)) for name, size, sha in task.files)
+    return [(name, problem) for name, problem in found if problem is not None]
+
+
+def _file_problem(out: str, name: str, size: int, sha256: str) -> str | None:
+    digest, at, path = hashlib.sha256(), 0, join(out, name)
+    try:
+        while piece := read_range(path, at, at + _READ_BYTES):
+            digest.update(piece)
+            at += len(piece)
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    if at != size:
+        return f"has {at} bytes, expected {size}"
+    return None if digest.hexdigest() == sha256 else "was altered since it was written"
+
+
+def _check_rows(task: _RowsTask) -> tuple[list[_Problem], Counter[str]]:
+    """Check one file of the index, and the shards that it speaks of."""
+    table = read_table(join(task.out, task.name))
+    problems = [(task.name, problem) for problem in row_problems(table)]
+    shards = table["shard"].to_pylist()
+    arrow = {name for name in shards if name and name.endswith(".arrow")}
+    for shard in sorted(arrow - task.spoilt):
+        own = table.filter(pa.array([name == shard for name in shards]))
+        if not np.array_equal(own["row"].to_numpy(), np.arange(len(own))):
+            problems.append((task.name, f"the rows of {shard} are not numbered from 0"))
+        path = join(task.out, shard)
+        place = local_path(path)
+        source = pa.memory_map(str(place)) if place else pa.BufferReader(read_bytes(path))
+        with pa.ipc.open_stream(source) as stream:
+            found = differing_rows(own, stream.read_all())
+            problems += [(shard, problem) for problem in found]
+    statuses = zip(table["status"].to_pylist(), table["split"].to_pylist(), strict=True)
+    return problems, Counter(split or status for status, split in statuses)
+
+
+def _split_problems(out: str, rows: Mapping[str, int]) -> Iterator[_Problem]:
+    """Compare what split.json says with the index."""
+    try:
+        sizes = read_json(join(out, "split.json"))["sizes"]
+    except (RunError, KeyError, orjson.JSONDecodeError) as error:
+        yield "split.json", f"cannot be read: {error}"
+        return
+    for name in SPLIT_NAMES:
+        if sizes.get(name, 0) != rows.get(name, 0):
+            yield (
+                "split.json",
+                f"says {sizes.get(name, 0)} rows of {name}, the index has {rows[name]}",
+            )
