@@ -46,7 +46,7 @@ FOLDERS = (
 )  # fmt: skip
 """Every folder that a run may leave in OUT."""
 
-FILES = ("README.md", "split.json", "summary.json", "manifest.json")
+FILES = ("README.md", "exports.parquet", "split.json", "summary.json", "manifest.json")
 """Every file that a run may leave at the top of OUT, in the order of their publication."""
 
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")

@@ -12,7 +12,8 @@ names. `manifest.json` comes last in both.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,54 @@ from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_path
 from engine.errors import RunError
 from engine.exchange import exchange
-from engine.manifest import FILES, FOLDERS, JOURNAL, STAGING, encode, read_json
-from engine.storage import exists, join, list_files, remove, write_bytes
+from engine.manifest import (
+    FILES,
+    FOLDERS,
+    JOURNAL,
+    STAGING,
+    OutState,
+    encode,
+    read_json,
+    state_of,
+)
+from engine.storage import (
+    exists,
+    join,
+    list_files,
+    make_dirs,
+    remove,
+    topmost_missing,
+    write_bytes,
+)
 
-__all__ = ["complete", "is_pending", "publish"]
+__all__ = ["complete", "is_pending", "publish", "staging_of"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
+
+
+@contextmanager
+def staging_of(out: str) -> Iterator[str]:
+    """Give a place below OUT for work in progress; it is gone afterwards, whatever happens.
+
+    Only what was decided stays: a publication that could not be completed.
+
+    Raises:
+        RunError: the storage failed.
+    """
+    made = topmost_missing(out)
+    staging = join(out, STAGING)
+    try:
+        remove(staging)
+        make_dirs(staging)
+        yield staging
+    except OSError as error:
+        place = f"{out}: {error.filename}" if error.filename else out
+        raise RunError(place, f"the run broke: {error.strerror or error}") from error
+    finally:
+        if not is_pending(out):
+            remove(staging)
+        if made is not None and state_of(out) is OutState.EMPTY:
+            remove(made)
 
 
 def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:

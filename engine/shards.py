@@ -191,6 +191,8 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
         data = read_image(row)
+        if data is None:  # set aside without it before
+            return _Image(place=place, data=None, name=name)
         problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)

@@ -45,7 +45,7 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 )  # fmt: skip
 @junit_option
 @format_options
-@split_options
+@split_options("--split")
 @text_options
 @policy_options
 @reading_options
