@@ -22,7 +22,7 @@ from engine.records import FRAME_SCHEMA
 from engine.storage import file_name, join, read_bytes
 from engine.tables import read_table
 
-__all__ = ["read_image", "take_rows"]
+__all__ = ["image_origin", "read_image", "take_rows"]
 
 # In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
 # the file by itself.
@@ -88,6 +88,12 @@ def read_image(row: Mapping[str, Any]) -> bytes | None:
     if data is None or (crc is not None and zlib_ng.crc32(data) != crc):
         raise MemberError(f"{file_name(place)}: row {number}", "the image was altered")
     return bytes(data)
+
+
+def image_origin(row: Mapping[str, Any]) -> str | None:
+    """Give the file of a dataset that is the image of a row; None if it is inside of one."""
+    alone = row["image_method"] == _IN_DATASET and row["image_offset"] is None
+    return row["image_source"] if alone else None
 
 
 @lru_cache(maxsize=_OPEN_SHARDS)
