@@ -39,7 +39,7 @@ from engine.storage import FileDigest, absolute, join, write_bytes
 from engine.text_rules import text_rules
 from engine.work import Work
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "division_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -128,8 +128,7 @@ def build(
     """
     index, policy = intake.index, Policy.of(config)
     with work.timed("split"):
-        gone = np.full(len(index), -1, np.int8) if left_out is None else left_out
-        division = _divided(intake, ~_set_aside(intake, policy), gone, config)
+        division = division_of(intake, config, left_out)
     assignment = division.assignment.copy()
     writer = ShardWriter(
         index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
@@ -164,13 +163,24 @@ def build(
     )
 
 
-def _divided(
-    intake: Intake, good: NDArray[np.bool_], gone: NDArray[np.int8], config: Config
+def division_of(
+    intake: Intake, config: Config, left_out: NDArray[np.int8] | None = None
 ) -> Division:
-    """Divide the frames that are good and not left out already."""
+    """Divide the frames that are good and not left out already.
+
+    Args:
+        intake: the checked frames.
+        config: of the run.
+        left_out: as in `build`.
+
+    Raises:
+        UsageError: the frames cannot be split as asked.
+    """
+    gone = np.full(len(intake.index), -1, np.int8) if left_out is None else left_out
+    good = ~_set_aside(intake, Policy.of(config)) & (gone < 0)
     videos = sorted({export.video_id for export in intake.exports})
     groups = group_of_video(videos, intake.links)
-    division = divide(intake.index, good & (gone < 0), config, groups)
+    division = divide(intake.index, good, config, groups)
     return replace(division, excluded=np.where(gone >= 0, gone, division.excluded))
 
 

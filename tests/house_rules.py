@@ -33,7 +33,7 @@ FLOORS = {
     7: "intake report_gather shards verification",
     8: "prepared shard_writer validation",
     9: "dataset_build",
-    10: "outcome",
+    10: "outcome rehearsal",
     11: "preparation resplit",
     12: "__init__",
 }
