@@ -58,9 +58,8 @@ def test_what_out_holds_is_said(source, tmp_path):
 
 def test_from_the_command_line(source, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    result = CliRunner().invoke(
-        main, ["prepare", source, "--out", str(tmp_path / "x"), "--dry-run"]
-    )
+    command = ["prepare", source, "--out", str(tmp_path / "x"), "--dry-run"]
+    result = CliRunner().invoke(main, command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Would write a report" in result.stdout
     assert "Config      rows_per_shard = 2000" in result.stdout
