@@ -13,7 +13,7 @@ from engine.errors import ExportError, OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
-from engine.publication import complete, staging_of
+from engine.publication import writing
 from engine.storage import join
 from engine.survey import digests_of
 from engine.work import Progress, start_work
@@ -48,18 +48,27 @@ def prepare(
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
-    complete(out)
+    done = _finished(exports, out, config)
+    if done is not None:
+        return done
+    with writing(out, "sam2prep prepare") as staging:
+        done = _finished(exports, out, config)  # another run may just have ended here
+        if done is not None:
+            return done
+        with start_work(execution, exports, progress) as work:
+            outcome = Outcome(out=out, staging=staging, config=config, work=work)
+            return _run(exports, outcome)
+
+
+def _finished(exports: Sequence[str], out: str, config: Config) -> dict[str, Any] | None:
+    """The summary of what is there already; None if there is a dataset to make."""
     state = state_of(out)
     if state is OutState.FOREIGN:
         raise OutputError(
             out, "holds something that is no prepared dataset",
             advice="name a folder that is empty or not there yet",
         )  # fmt: skip
-    if state is OutState.FINISHED:
-        return _already_there(exports, out, config)
-    with staging_of(out) as staging, start_work(execution, exports, progress) as work:
-        outcome = Outcome(out=out, staging=staging, config=config, work=work)
-        return _run(exports, outcome)
+    return _already_there(exports, out, config) if state is OutState.FINISHED else None
 
 
 def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str, Any]:

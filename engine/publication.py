@@ -40,33 +40,48 @@ from engine.storage import (
     topmost_missing,
     write_bytes,
 )
+from engine.writer_lock import locked
 
-__all__ = ["complete", "is_pending", "publish", "staging_of"]
+__all__ = ["complete", "is_pending", "publish", "writing"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
 
 @contextmanager
-def staging_of(out: str) -> Iterator[str]:
-    """Give a place below OUT for work in progress; it is gone afterwards, whatever happens.
+def writing(out: str, what: str) -> Iterator[str]:
+    """Be the only one who writes to OUT, and have a place below it for work in progress.
 
-    Only what was decided stays: a publication that could not be completed.
+    What a run that died had decided is completed first. The place is gone afterwards, whatever
+    happens, and so is an OUT that was not there before and holds nothing; only a publication that
+    could not be completed stays.
+
+    Args:
+        out: the dataset's place; made if it is not there.
+        what: the command, for others who want to write there.
+
+    Yields:
+        The folder for work in progress, empty.
 
     Raises:
-        RunError: the storage failed.
+        RunError: another one is writing there, or the storage failed.
     """
     made = topmost_missing(out)
     staging = join(out, STAGING)
     try:
-        remove(staging)
-        make_dirs(staging)
-        yield staging
+        make_dirs(out)
+        with locked(out, what):
+            complete(out)
+            try:
+                remove(staging)
+                make_dirs(staging)
+                yield staging
+            finally:
+                if not is_pending(out):
+                    remove(staging)
     except OSError as error:
         place = f"{out}: {error.filename}" if error.filename else out
         raise RunError(place, f"the run broke: {error.strerror or error}") from error
     finally:
-        if not is_pending(out):
-            remove(staging)
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
 

@@ -17,7 +17,7 @@ from engine.errors import ConfigError, OutputError, RunError
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
-from engine.publication import complete, staging_of
+from engine.publication import writing
 from engine.storage import join
 from engine.work import Progress, start_work
 
@@ -53,30 +53,34 @@ def split(
         UsageError: there is no finished dataset, or its frames cannot be split as asked.
         RunError: the dataset is damaged, or the run broke; it is as it was.
     """
-    complete(out)
-    state = state_of(out)
-    if state is not OutState.FINISHED:
+    if state_of(out) not in (OutState.FINISHED, OutState.PENDING):
         raise OutputError(
-            out, "holds no finished dataset", got=str(state), advice="use: sam2prep prepare"
-        )
-    manifest = read_manifest(out)
-    config = _config(manifest["config"], changes)
-    if config.to_json() == manifest["config"]:
-        return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
-    with staging_of(out) as staging, start_work(execution or Execution(), [out], progress) as work:
-        intake = read_intake(out)
-        built = build(intake, staging, out, config, work, left_out=left_out_before(intake.index))
-        if built.issues:
-            first = built.issues[0]
-            raise RunError(
-                out, f"{len(built.issues)} images are damaged, the first of {first.frame_id}",
-                got=first.message, advice=f"use: sam2prep verify {out}",
-            )  # fmt: skip
-        sources = intake.judge(config)
-        intake = intake.with_issues(built.leaks)
-        published = built.judge(intake, config)
-        outcome = Outcome(out=out, staging=staging, config=config, work=work)
-        return outcome.publish(intake, sources, built, published)
+            out, "holds no finished dataset", got=str(state_of(out)),
+            advice="use: sam2prep prepare",
+        )  # fmt: skip
+    with writing(out, "sam2prep split") as staging:
+        held = read_manifest(out)["config"]
+        config = _config(held, changes)
+        if config.to_json() == held:
+            return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
+        with start_work(execution or Execution(), [out], progress) as work:
+            return _again(Outcome(out=out, staging=staging, config=config, work=work))
+
+
+def _again(outcome: Outcome) -> dict[str, Any]:
+    """Make the dataset out of what it holds."""
+    out, staging, config, work = outcome.out, outcome.staging, outcome.config, outcome.work
+    intake = read_intake(out)
+    built = build(intake, staging, out, config, work, left_out=left_out_before(intake.index))
+    if built.issues:
+        first = built.issues[0]
+        raise RunError(
+            out, f"{len(built.issues)} images are damaged, the first of {first.frame_id}",
+            got=first.message, advice=f"use: sam2prep verify {out}",
+        )  # fmt: skip
+    sources = intake.judge(config)
+    intake = intake.with_issues(built.leaks)
+    return outcome.publish(intake, sources, built, built.judge(intake, config))
 
 
 def _config(held: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:

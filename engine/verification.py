@@ -20,7 +20,7 @@ import pyarrow as pa
 from engine.byte_ranges import local_path, read_range
 from engine.config import SPLIT_NAMES, Execution
 from engine.errors import RunError
-from engine.manifest import OutState, is_whole, read_json, read_manifest, state_of
+from engine.manifest import LOCK, OutState, is_whole, read_json, read_manifest, state_of
 from engine.row_checks import SHARED_COLUMNS, differing_rows, row_problems
 from engine.storage import join, list_files, read_bytes
 from engine.tables import read_table
@@ -140,7 +140,7 @@ def _sealed_problems(out: str) -> Iterator[_Problem]:
 
 
 def _unknown_files(out: str, listed: set[str], digest_shards: Sequence[str]) -> list[str]:
-    own = listed | {"manifest.json", "summary.json"}
+    own = listed | {"manifest.json", "summary.json", LOCK}
     for name in digest_shards:
         own.update(read_table(join(out, name), ["path"])["path"].to_pylist())
     return [name for name in list_files(out) if name not in own and not _OF_READERS.search(name)]
