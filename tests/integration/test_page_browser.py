@@ -157,6 +157,31 @@ def test_tables_are_sorted_by_a_click(page):
     assert page.complaints() == []
 
 
+def test_the_navigation_leads_to_every_section(page):
+    leads = page.run(
+        "[...document.querySelectorAll('nav a')].map((a) => a.getAttribute('href').slice(1))"
+    )
+    sections = page.run("[...document.querySelectorAll('section')].map((s) => s.id)")
+    assert leads == sections
+    assert {"split", "texts", "policy"} <= set(sections)
+    assert all(shown(page, f"#{name} > h2") for name in sections)
+
+
+def test_what_was_decided_can_be_read(page):
+    """Split, texts and policy of a run in words; the warning of burned-in masks in pictures."""
+    (certificate,) = shown(page, "#split .sheet")
+    assert "exchanges of frames" in certificate
+    assert "all frames were compared" in certificate
+    assert len(shown(page, "#texts .wordings li")) == 10
+    (policy,) = shown(page, "#policy .sheet")
+    assert "standard: frames with errors are set aside" in policy
+    warning = "[data-code=overlay_burned_in] .pair"
+    assert shown(page, warning)
+    assert len(shown(page, f"{warning} figcaption")) == 2 * len(shown(page, warning))
+    proofs = shown(page, ".proof figcaption")
+    assert any("used: row by row" in text for text in proofs)
+
+
 def test_timelines_are_filtered_by_video_and_label(page):
     assert len(shown(page, ".timeline")) == 3
     write(page, "#timelines [type=search]", "street")
