@@ -871,7 +871,9 @@ def test_the_texts_of_a_dataset_are_shown(document):
     assert "1 exists 2 · 50.0%" in page.text
     assert "<b> 2 0 0" in page.text
     assert "no class, or none named 0 1 0" in page.text
-    assert max(len(text) for text in page.isolated) <= 600
+    everything = "".join(page.words)
+    assert "x" * 200 not in everything
+    assert everything.count("\u202e") == sum(t.count("\u202e") for t in page.isolated) == 1
     assert "#texts" in page.values("href")
     assert "#texts" not in page_of(document).values("href")
 
