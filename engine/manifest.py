@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from engine.choices import FORMATS
 from engine.errors import RunError
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
@@ -40,10 +41,7 @@ STAGING = ".staging"
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
 
-FOLDERS = (
-    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
-    "index", "folds",
-)  # fmt: skip
+FOLDERS = (*FORMATS, "images", "digests", "quarantine", "report", "index", "folds")
 """Every folder that a run may leave in OUT."""
 
 FILES = ("README.md", "split.json", "summary.json", "manifest.json")

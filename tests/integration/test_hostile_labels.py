@@ -100,7 +100,7 @@ def test_the_lines_of_issues_stay_lines(made):
     folder, _, _ = made
     lines = (folder / "out/report/issues.jsonl").read_bytes().split(b"\n")
     assert lines.pop() == b""
-    assert [json.loads(line)["code"] for line in lines] == ["bbox_mismatch"]
+    assert [json.loads(line)["code"] for line in lines] == ["bbox_mismatch", "split_leakage"]
 
 
 def test_the_split_names_the_labels(made):
