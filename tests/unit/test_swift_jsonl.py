@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.box_text import BoxStyle, box_text
-from engine.conversations import TextRules, VisibleObject, converse
+from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.swift_jsonl import with_placeholders
 from engine.wording import BOX_HINTS
 
@@ -95,7 +95,7 @@ objects = st.lists(
 def test_filling_the_placeholders_gives_the_text_back(seen, style, seed):
     """Independent of which box was chosen for which place: the text must come back whole."""
     rules = TextRules(seed=seed, boxes=style_of(style))
-    turns = converse(rules, frame_id="v/000001", width=WIDTH, height=HEIGHT, objects=seen)
+    turns = dialogue(compose(rules, frame_id="v/000001", width=WIDTH, height=HEIGHT, objects=seen))
     written = [box_text(each.box, WIDTH, HEIGHT, style_of(style)) for each in seen]
     messages, used = with_placeholders(turns, written, BOX_HINTS[style])
     rest = iter(used)
@@ -113,7 +113,7 @@ def test_filling_the_placeholders_gives_the_text_back(seen, style, seed):
 def test_each_object_keeps_its_own_box_in_the_order_of_the_list(style):
     seen = [VisibleObject(label=f"kind {n}", box=(n * 10, n * 5, 20, 30), area=9) for n in range(4)]
     rules = TextRules(seed=3, boxes=style_of(style))
-    turns = converse(rules, frame_id="v/000002", width=WIDTH, height=HEIGHT, objects=seen)
+    turns = dialogue(compose(rules, frame_id="v/000002", width=WIDTH, height=HEIGHT, objects=seen))
     written = [box_text(each.box, WIDTH, HEIGHT, style_of(style)) for each in seen]
     messages, used = with_placeholders(turns, written, BOX_HINTS[style])
     assert set(used) <= set(range(4))
