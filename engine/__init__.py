@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from engine.gate import require_trainable
     from engine.preparation import prepare
+    from engine.resplit import split
     from engine.validation import inspect, validate
     from engine.verification import verify
 
@@ -42,6 +43,7 @@ __all__ = [
     "inspect",
     "prepare",
     "require_trainable",
+    "split",
     "validate",
     "verify",
 ]
@@ -52,6 +54,7 @@ _HOME = {
     "inspect": "validation",
     "prepare": "preparation",
     "require_trainable": "gate",
+    "split": "resplit",
     "validate": "validation",
     "verify": "verification",
 }

@@ -8,7 +8,7 @@ repeated, and objects in = kept + hidden in kept frames + in frames set aside, l
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ from engine.storage import FileDigest, absolute, join, write_bytes
 from engine.text_rules import text_rules
 from engine.work import Work
 
-__all__ = ["Built", "build"]
+__all__ = ["Built", "build", "division_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,7 +102,15 @@ def _is_of_nothing_kept(issues: pa.Table, kept: FrameIndex) -> pa.ChunkedArray:
     return pc.or_(empty, pc.and_(of_video, pc.invert(there)))
 
 
-def build(intake: Intake, staging: str, out: str, config: Config, work: Work) -> Built:
+def build(
+    intake: Intake,
+    staging: str,
+    out: str,
+    config: Config,
+    work: Work,
+    *,
+    left_out: NDArray[np.int8] | None = None,
+) -> Built:
     """Split the good frames and write all shards below `staging`.
 
     Args:
@@ -111,6 +119,8 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         out: where they will be in the end.
         config: of the run.
         work: executes the tasks.
+        left_out: int8 (n,), place in `division.EXCLUSIONS` of frames that an earlier split has left
+            out and that have no image now, -1 for the others; None: there are none.
 
     Raises:
         UsageError: the frames cannot be split as asked.
@@ -118,9 +128,7 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
     """
     index, policy = intake.index, Policy.of(config)
     with work.timed("split"):
-        videos = sorted({export.video_id for export in intake.exports})
-        groups = group_of_video(videos, intake.links)
-        division = divide(index, ~_set_aside(intake, policy), config, groups)
+        division = division_of(intake, config, left_out)
     assignment = division.assignment.copy()
     writer = ShardWriter(
         index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
@@ -153,6 +161,27 @@ def build(intake: Intake, staging: str, out: str, config: Config, work: Work) ->
         accounting=_account(intake, division, kept, aside, results),
         weights=_weights(index, assignment, rows),
     )
+
+
+def division_of(
+    intake: Intake, config: Config, left_out: NDArray[np.int8] | None = None
+) -> Division:
+    """Divide the frames that are good and not left out already.
+
+    Args:
+        intake: the checked frames.
+        config: of the run.
+        left_out: as in `build`.
+
+    Raises:
+        UsageError: the frames cannot be split as asked.
+    """
+    gone = np.full(len(intake.index), -1, np.int8) if left_out is None else left_out
+    good = ~_set_aside(intake, Policy.of(config)) & (gone < 0)
+    videos = sorted({export.video_id for export in intake.exports})
+    groups = group_of_video(videos, intake.links)
+    division = divide(intake.index, good, config, groups)
+    return replace(division, excluded=np.where(gone >= 0, gone, division.excluded))
 
 
 def _described(

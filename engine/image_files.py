@@ -77,8 +77,12 @@ def write_images(
         extension = "jpg" if encode else _EXTENSIONS[kind]
         name = f"{folder}/{video_folder(video)}/{frame_index:06d}.{extension}"
         stored = samples.stored.get((row, encode))
+        origin = samples.images[row].origin
         if stored is not None and link_file(part.path(stored.path), part.path(name)):
             file = replace(stored, path=name)
+        elif origin is not None and not encode and link_file(origin, part.path(name)):
+            digest = hashlib.sha256(data).hexdigest()
+            file = FileDigest(path=name, size_bytes=len(data), sha256=digest)
         else:
             with AtomicFile(part.path(name), name=name, durable=False) as sink:
                 sink.write(_as_jpeg(data, name) if encode else data)

@@ -24,6 +24,7 @@ __all__ = [
     "FILES",
     "FOLDERS",
     "JOURNAL",
+    "LOCK",
     "STAGING",
     "OutState",
     "encode",
@@ -41,10 +42,13 @@ STAGING = ".staging"
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
 
+LOCK = ".lock"
+"""There while somebody writes to OUT."""
+
 FOLDERS = (*FORMATS, "images", "digests", "quarantine", "report", "index", "folds")
 """Every folder that a run may leave in OUT."""
 
-FILES = ("README.md", "split.json", "summary.json", "manifest.json")
+FILES = ("README.md", "exports.parquet", "split.json", "summary.json", "manifest.json")
 """Every file that a run may leave at the top of OUT, in the order of their publication."""
 
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
@@ -164,7 +168,7 @@ def state_of(out: str) -> OutState:
     if exists(join(out, "manifest.json")):
         return OutState.FINISHED
     files = list_files(out)
-    ours = {STAGING, *FOLDERS, *FILES}
+    ours = {LOCK, STAGING, *FOLDERS, *FILES}
     strange = is_file(out) or not all(file.split("/", 1)[0] in ours for file in files)
     if strange or files == ["README.md"]:  # many a folder has one; ours is never alone
         return OutState.FOREIGN

@@ -22,7 +22,7 @@ from engine.records import FRAME_SCHEMA
 from engine.storage import file_name, join, read_bytes
 from engine.tables import read_table
 
-__all__ = ["read_image", "take_rows"]
+__all__ = ["image_origin", "read_image", "take_rows"]
 
 # In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
 # the file by itself.
@@ -46,9 +46,10 @@ def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
     if "shard" not in table.column_names:
         return table
     out = file.rsplit("/index/", 1)[0]
-    shards = table["shard"].to_pylist()
+    places = zip(table["shard"].to_pylist(), table["image_name"].to_pylist(), strict=True)
+    sources = [join(out, shard) if shard and name else None for shard, name in places]
     located = {
-        "image_source": pa.array([shard and join(out, shard) for shard in shards], pa.string()),
+        "image_source": pa.array(sources, pa.string()),
         "image_offset": table["row"],
         "image_compressed_bytes": table["image_bytes"],
         "image_method": pa.array([_IN_DATASET] * len(table), pa.int16()),
@@ -57,11 +58,14 @@ def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
     return pa.table(columns, schema=FRAME_SCHEMA)
 
 
-def read_image(row: Mapping[str, Any]) -> bytes:
+def read_image(row: Mapping[str, Any]) -> bytes | None:
     """Read the image of a row; checked by its CRC, but for files, which may be encoded anew.
 
     Args:
         row: the image columns of `FRAME_SCHEMA`.
+
+    Returns:
+        The file's bytes; None of a row that was set aside without its image.
 
     Raises:
         MemberError: the image is damaged.
@@ -77,11 +81,19 @@ def read_image(row: Mapping[str, Any]) -> bytes:
     except (OSError, pa.ArrowInvalid, IndexError) as error:
         raise ExportError(place, f"row {number} cannot be read: {error}") from error
     image = image[0] if isinstance(image, list) else image
+    if image is None and "/quarantine/" in place:
+        return None
     data = (image or {}).get("bytes")
     crc = row["image_crc32"]
     if data is None or (crc is not None and zlib_ng.crc32(data) != crc):
         raise MemberError(f"{file_name(place)}: row {number}", "the image was altered")
     return bytes(data)
+
+
+def image_origin(row: Mapping[str, Any]) -> str | None:
+    """Give the file of a dataset that is the image of a row; None if it is inside of one."""
+    alone = row["image_method"] == _IN_DATASET and row["image_offset"] is None
+    return row["image_source"] if alone else None
 
 
 @lru_cache(maxsize=_OPEN_SHARDS)

@@ -12,7 +12,8 @@ names. `manifest.json` comes last in both.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,69 @@ from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_path
 from engine.errors import RunError
 from engine.exchange import exchange
-from engine.manifest import FILES, FOLDERS, JOURNAL, STAGING, encode, read_json
-from engine.storage import exists, join, list_files, remove, write_bytes
+from engine.manifest import (
+    FILES,
+    FOLDERS,
+    JOURNAL,
+    STAGING,
+    OutState,
+    encode,
+    read_json,
+    state_of,
+)
+from engine.storage import (
+    exists,
+    join,
+    list_files,
+    make_dirs,
+    remove,
+    topmost_missing,
+    write_bytes,
+)
+from engine.writer_lock import locked
 
-__all__ = ["complete", "is_pending", "publish"]
+__all__ = ["complete", "is_pending", "publish", "writing"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
+
+
+@contextmanager
+def writing(out: str, what: str) -> Iterator[str]:
+    """Be the only one who writes to OUT, and have a place below it for work in progress.
+
+    What a run that died had decided is completed first. The place is gone afterwards, whatever
+    happens, and so is an OUT that was not there before and holds nothing; only a publication that
+    could not be completed stays.
+
+    Args:
+        out: the dataset's place; made if it is not there.
+        what: the command, for others who want to write there.
+
+    Yields:
+        The folder for work in progress, empty.
+
+    Raises:
+        RunError: another one is writing there, or the storage failed.
+    """
+    made = topmost_missing(out)
+    staging = join(out, STAGING)
+    try:
+        make_dirs(out)
+        with locked(out, what):
+            complete(out)
+            try:
+                remove(staging)
+                make_dirs(staging)
+                yield staging
+            finally:
+                if not is_pending(out):
+                    remove(staging)
+    except OSError as error:
+        place = f"{out}: {error.filename}" if error.filename else out
+        raise RunError(place, f"the run broke: {error.strerror or error}") from error
+    finally:
+        if made is not None and state_of(out) is OutState.EMPTY:
+            remove(made)
 
 
 def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:

@@ -136,6 +136,8 @@ def _picture(shot: Shot, row: Mapping[str, Any]) -> Shown:
     try:
         data = read_image(row)
     except MemberError:
+        data = None
+    if data is None:
         return Shown(data=None, missing="the image cannot be read")
     made = thumbnail(data, [] if shot.bare else _masks(shot, row))
     if made is None:

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from engine import masks, rle_text
 
-__all__ = ["differing_rows", "row_problems"]
+__all__ = ["SHARED_COLUMNS", "differing_rows", "row_problems"]
 
 _PARALLEL = ("masks", "bounding_boxes", "labels", "object_ids", "areas", "confidences")
 # What an index and a shard both hold; times and confidences may be NaN nowhere, so == decides.
-_SHARED = (
+SHARED_COLUMNS = (
     "id", "video_id", "frame_index", "timestamp_sec", "width", "height", *_PARALLEL
 )  # fmt: skip
 
@@ -30,7 +30,7 @@ def row_problems(index: pa.Table) -> Iterator[str]:
     Yields:
         "<id>: what is wrong" for every problem.
     """
-    rows = index.select(["status", *_SHARED]).to_pylist()
+    rows = index.select(["status", *SHARED_COLUMNS]).to_pylist()
     checked = [row for row in rows if row["masks"] is not None]
     for row in checked:
         yield from _shape_problems(row)
@@ -82,7 +82,7 @@ def differing_rows(index: pa.Table, shard: pa.Table) -> Iterator[str]:
     if len(index) != len(shard):
         yield f"has {len(shard)} rows, the index has {len(index)}"
         return
-    names = [name for name in _SHARED if name in shard.column_names]
+    names = [name for name in SHARED_COLUMNS if name in shard.column_names]
     pairs = zip(index.select(names).to_pylist(), shard.select(names).to_pylist(), strict=True)
     for number, (wanted, got) in enumerate(pairs):
         for name in names:

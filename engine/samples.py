@@ -28,11 +28,13 @@ class ImageFile:
         name: its name in the export, without folders; None where there is no image.
         path: where a file with these bytes will be, for a dataset that names it instead of holding
             it; None for one that holds it.
+        origin: a file of an earlier version of the dataset with just these bytes; None elsewhere.
     """
 
     data: bytes | None
     name: str | None
     path: str | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,7 +23,7 @@ from engine.image_files import write_digests
 from engine.index_files import IndexPart, index_name, write_index
 from engine.members import MemberError
 from engine.phrases import Turn
-from engine.prepared_rows import read_image, take_rows
+from engine.prepared_rows import image_origin, read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
 from engine.storage import FileDigest, file_name, join
@@ -173,6 +173,7 @@ class _Image:
     data: bytes | None
     name: str | None
     issue: Issue | None = None
+    origin: str | None = None
 
 
 def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
@@ -198,11 +199,13 @@ def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
     name = row["image_name"].rsplit("/", 1)[-1]
     try:
         data = read_image(row)
+        if data is None:  # set aside without it before
+            return _Image(place=place, data=None, name=name)
         problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
     if problem is None:
-        return _Image(place=place, data=data, name=name)
+        return _Image(place=place, data=data, name=name, origin=image_origin(row))
     code, message = problem
     if task.reasons is not None and any(r.startswith(f"{code}:") for r in task.reasons[place]):
         return _Image(place=place, data=None, name=name)
@@ -225,7 +228,7 @@ def _samples(
 ) -> Samples:
     """Put the rows of one batch together with their images and texts; the latter join `turns`."""
     batch = frames.take(pa.array([image.place for image in kept], pa.int64()))
-    images = [ImageFile(data=image.data, name=image.name) for image in kept]
+    images = [ImageFile(data=image.data, name=image.name, origin=image.origin) for image in kept]
     if task.reasons is None:
         composed = _compose(task, batch)
         turns += composed

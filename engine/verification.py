@@ -9,7 +9,7 @@ list of files; they carry their own digests.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,8 @@ import pyarrow as pa
 from engine.byte_ranges import local_path, read_range
 from engine.config import SPLIT_NAMES, Execution
 from engine.errors import RunError
-from engine.manifest import OutState, is_whole, read_json, read_manifest, state_of
-from engine.row_checks import differing_rows, row_problems
+from engine.manifest import LOCK, OutState, is_whole, read_json, read_manifest, state_of
+from engine.row_checks import SHARED_COLUMNS, differing_rows, row_problems
 from engine.storage import join, list_files, read_bytes
 from engine.tables import read_table
 from engine.tasks import Task
@@ -44,6 +44,14 @@ class _FilesTask:
 
     out: str
     files: tuple[tuple[str, int, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DigestsTask:
+    """A table of further files, each with its size and digest."""
+
+    out: str
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,26 +87,31 @@ def verify(
     problems = list(_sealed_problems(out))
     if any(name == "manifest.json" for name, _ in problems):
         return _outcome(problems, [], [], 0)
-    files = read_manifest(out)["files"]
-    unknown = _unknown_files(out, {file["path"] for file in files})
+    manifest = read_manifest(out)
+    files = manifest["files"]
     with start_work(execution or Execution(), [out], progress) as work:
         tasks = list(_file_tasks(out, files))
-        problems += [p for found in work.run(_check_files, tasks, stage="files") for p in found]
+        problems += _found(work.run(_check_files, tasks, stage="files"))
         spoilt = frozenset(name for name, _ in problems)
-        parts = [file["path"] for file in files if file["path"].startswith("index/")]
+        whole = [name for name in manifest["digest_shards"] if name not in spoilt]
+        tasks = [Task(key=name, payload=_DigestsTask(out=out, name=name)) for name in whole]
+        problems += _found(work.run(_check_digests, tasks, stage="images"))
         tasks = [
             Task(key=name, payload=_RowsTask(out=out, name=name, spoilt=spoilt))
-            for name in parts
-            if name not in spoilt
+            for name in (file["path"] for file in files)
+            if name.startswith("index/") and name not in spoilt
         ]
         counted = work.run(_check_rows, tasks, stage="rows")
-    problems += [p for found, _ in counted for p in found]
-    rows: Counter[str] = Counter()
-    for _, splits in counted:
-        rows.update(splits)
+    problems += _found(found for found, _ in counted)
+    rows = sum((splits for _, splits in counted), Counter[str]())
     if not spoilt:
         problems += _split_problems(out, rows)
+    unknown = _unknown_files(out, {file["path"] for file in files}, whole)
     return _outcome(problems, files, unknown, sum(rows.values()))
+
+
+def _found(results: Iterable[Sequence[_Problem]]) -> list[_Problem]:
+    return [problem for found in results for problem in found]
 
 
 def _outcome(
@@ -126,8 +139,10 @@ def _sealed_problems(out: str) -> Iterator[_Problem]:
             yield name, "was altered since it was written"
 
 
-def _unknown_files(out: str, listed: set[str]) -> list[str]:
-    own = listed | {"manifest.json", "summary.json"}
+def _unknown_files(out: str, listed: set[str], digest_shards: Sequence[str]) -> list[str]:
+    own = listed | {"manifest.json", "summary.json", LOCK}
+    for name in digest_shards:
+        own.update(read_table(join(out, name), ["path"])["path"].to_pylist())
     return [name for name in list_files(out) if name not in own and not _OF_READERS.search(name)]
 
 
@@ -146,6 +161,13 @@ def _file_tasks(out: str, files: Sequence[Mapping[str, Any]]) -> Iterator[Task]:
 def _check_files(task: _FilesTask) -> list[_Problem]:
     found = ((name, _file_problem(task.out, name, size, sha)) for name, size, sha in task.files)
     return [(name, problem) for name, problem in found if problem is not None]
+
+
+def _check_digests(task: _DigestsTask) -> list[_Problem]:
+    """Check the files that a digest shard names."""
+    rows = read_table(join(task.out, task.name)).to_pylist()
+    files = tuple((row["path"], row["size_bytes"], row["sha256"]) for row in rows)
+    return _check_files(_FilesTask(out=task.out, files=files))
 
 
 def _file_problem(out: str, name: str, size: int, sha256: str) -> str | None:
@@ -168,19 +190,25 @@ def _check_rows(task: _RowsTask) -> tuple[list[_Problem], Counter[str]]:
     table = read_table(join(task.out, task.name))
     problems = [(task.name, problem) for problem in row_problems(table)]
     shards = table["shard"].to_pylist()
-    arrow = {name for name in shards if name and name.endswith(".arrow")}
-    for shard in sorted(arrow - task.spoilt):
+    embedding = {name for name in shards if name and name.endswith((".arrow", ".parquet"))}
+    for shard in sorted(embedding - task.spoilt):
         own = table.filter(pa.array([name == shard for name in shards]))
         if not np.array_equal(own["row"].to_numpy(), np.arange(len(own))):
             problems.append((task.name, f"the rows of {shard} are not numbered from 0"))
-        path = join(task.out, shard)
-        place = local_path(path)
-        source = pa.memory_map(str(place)) if place else pa.BufferReader(read_bytes(path))
-        with pa.ipc.open_stream(source) as stream:
-            found = differing_rows(own, stream.read_all())
-            problems += [(shard, problem) for problem in found]
+        found = differing_rows(own, _shard_rows(join(task.out, shard)))
+        problems += [(shard, problem) for problem in found]
     statuses = zip(table["status"].to_pylist(), table["split"].to_pylist(), strict=True)
     return problems, Counter(split or status for status, split in statuses)
+
+
+def _shard_rows(path: str) -> pa.Table:
+    """The rows of a shard; of a local one, images are mapped or left where they are."""
+    if path.endswith(".parquet"):
+        return read_table(path, SHARED_COLUMNS)
+    place = local_path(path)
+    source = pa.memory_map(str(place)) if place else pa.BufferReader(read_bytes(path))
+    with pa.ipc.open_stream(source) as stream:
+        return stream.read_all()
 
 
 def _split_problems(out: str, rows: Mapping[str, int]) -> Iterator[_Problem]:

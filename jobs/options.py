@@ -98,11 +98,17 @@ def execution_options(command: _Command) -> _Command:
     )  # fmt: skip
 
 
-def split_options(command: _Command) -> _Command:
-    """Add what says which frame goes to which split."""
-    return _all(
+def split_options(name: str) -> Callable[[_Command], _Command]:
+    """Add what says which frame goes to which split.
+
+    Args:
+        name: of the option for the strategy.
+    """
+    return lambda command: _all(
         command,
-        click.option("--split", metavar="stratified|temporal|random", help="Default: stratified."),
+        click.option(
+            name, "split", metavar="stratified|temporal|random", help="Default: stratified."
+        ),
         click.option(
             "--ratios", metavar="T/V/T",
             help="Default 0.8/0.1/0.1; or train=0.8,val=0.1,test=0.1.",

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from jobs.options import (
     text_options,
 )
 from jobs.settings import resolve
+
+if TYPE_CHECKING:
+    from engine.config import Config, Execution
 
 __all__ = ["main"]
 
@@ -44,8 +47,11 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
     "aside and the rest is prepared.",
 )  # fmt: skip
 @junit_option
+@click.option(
+    "--dry-run", is_flag=True, help="Show the resolved configuration and the plan; write nothing."
+)
 @format_options
-@split_options
+@split_options("--split")
 @text_options
 @policy_options
 @reading_options
@@ -53,11 +59,13 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 @config_option
 @common_options
 def main(
+    *,
     sources: tuple[str, ...],
     out: str,
     junit: str | None,
     config_file: str | None,
     as_json: bool,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Read SAM 2 exports, check them, split them, and write a dataset to OUT.
@@ -71,6 +79,9 @@ def main(
         from engine.manifest import read_json
         from engine.storage import join
 
+        if dry_run:
+            _rehearse(sources, out, config, execution, as_json=as_json)
+            return
         with watched_progress() as progress:
             summary = engine.prepare(sources, out, config, execution, progress)
         if junit:
@@ -80,6 +91,34 @@ def main(
         else:
             _show(summary, out, config.formats)
     sys.exit(1 if summary["status"] == "FAILED" else 0)
+
+
+def _rehearse(
+    sources: Sequence[str], out: str, config: "Config", execution: "Execution", *, as_json: bool
+) -> None:
+    """Show the plan of a run."""
+    from engine.rehearsal import rehearse
+
+    with watched_progress() as progress:
+        plan = rehearse(sources, out, config, execution, progress)
+    if as_json:
+        show_json(plan)
+        return
+    say(f"Would write {plan['would_write']} ({out} is {plan['out_holds']})")
+    for export in plan["exports"]:
+        say(f"Export      {export['source']}: {export['video_id']}, {export['images']} images")
+    say(f"Status      {plan['status']}, as far as image headers tell")
+    for line in plan["findings"]:
+        say(f"Finding     {line}")
+    parts = [f"{plan['set_aside']} set aside"] if plan["set_aside"] else []
+    parts += [f"{n} left out ({reason})" for reason, n in plan["left_out"].items()]
+    say(f"Frames      {plan['frames']}{', ' if parts else ''}{', '.join(parts)}")
+    for name, split in plan["splits"].items():
+        say(f"Split       {name}: {split['rows']} rows in {split['shards']} shards")
+    say(f"Formats     {', '.join(plan['config']['formats'])}")
+    say(f"Images      {plan['image_bytes'] / 1e6:,.1f} MB")
+    for name, value in plan["config"].items():
+        say(f"Config      {name} = {value}")
 
 
 def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:

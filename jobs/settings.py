@@ -8,7 +8,7 @@ from engine.errors import ConfigError
 if TYPE_CHECKING:
     from engine.config import Config, Execution
 
-__all__ = ["resolve"]
+__all__ = ["flat_values", "resolve"]
 
 
 def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Config, Execution]":
@@ -21,8 +21,23 @@ def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Confi
     Raises:
         ConfigError: an unknown key, or a value that cannot be taken.
     """
+    from engine.config_file import config_from
+
+    return config_from(flat_values(config_file, options))
+
+
+def flat_values(config_file: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a configuration file and the command line together, as `config_from` takes them.
+
+    Args:
+        config_file: a TOML file, if one was given.
+        options: by name; what was not given is None or empty.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value that cannot be taken.
+    """
     from engine.choices import parse_ratios
-    from engine.config_file import config_from, read_config_file
+    from engine.config_file import read_config_file
 
     values = read_config_file(config_file) if config_file else {}
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -34,7 +49,7 @@ def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Confi
     values |= given
     if isinstance(values.get("ratios"), str):
         values["ratios"] = parse_ratios(values["ratios"])
-    return config_from(values)
+    return values
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -22,19 +22,20 @@ FLOORS = {
     2: "balance config dialect existence group_objective identity manifest mask_check"
     " masklets opening pairing phrases placement records report_figures root_card"
     " sample_masks sample_notations segments tables thumbnails timelines",
-    3: "certificate clean_frames config_file conversations evidence_image export frame_check"
-    " frame_index gate group_program group_search looks publication quality sample_export"
-    " samples sav_listing text_report tracks",
+    3: "certificate clean_frames config_file conversations evidence_image export export_file"
+    " frame_check frame_index gate group_program group_search looks quality sample_export"
+    " samples sav_listing text_report tracks writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
-    " prepared_rows report row_checks stages survey text_rules track_check",
+    " prepared_rows publication report row_checks stages survey text_rules track_check",
     5: "coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout pipeline"
     " report_look revos_json splits swift_jsonl",
     6: "division formats work",
     7: "intake report_gather shards verification",
-    8: "shard_writer validation",
+    8: "prepared shard_writer validation",
     9: "dataset_build",
-    10: "preparation",
-    11: "__init__",
+    10: "outcome rehearsal",
+    11: "preparation resplit",
+    12: "__init__",
 }
 FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules.split()}
 

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from engine.config import Config
+from engine.division import divide
 from engine.findings import CODES
-from engine.frame_index import gather, split_input
+from engine.frame_index import gather
 from engine.quality import judge
 from engine.records import FRAME_SCHEMA, ISSUE_SCHEMA
 from engine.report import validation_document, write_report
 from engine.report_gather import gather_material
-from engine.splits import SPLIT_NAMES, assign, certificate
 from engine.tables import write_table
 from engine.tasks import LocalRunner
 from engine.work import Work
@@ -103,13 +103,8 @@ def make_report(paths, issues, folder):
     index = gather(paths)
     verdict = judge(index.table, issues, 9.0, exports=1)
     document = validation_document([], verdict, Config(), sources=verdict)
-    data = split_input(index)
-    how = {"ratios": (0.8, 0.1, 0.1), "seed": 42}
-    seen = certificate(data, assign("stratified", data, **how), strategy="stratified", **how)
-    split = {
-        "strategy": "stratified", "seed": 42, "certificate": seen,
-        "ratios": dict(zip(SPLIT_NAMES, how["ratios"], strict=True)),
-    }  # fmt: skip
+    division = divide(index, np.ones(len(index), bool), Config())
+    split = division.document(division.assignment)
     return document, split, lambda: page_of(index, issues, document, split, folder)
 
 
@@ -119,7 +114,7 @@ def page_of(index, issues, document, split, folder):
         index, issues, document, Work(LocalRunner()), kept=np.ones(len(index), bool),
         evidence_images={f"v{i}": noise for i in range(20)},
     )  # fmt: skip
-    write_report(str(folder / "report"), document, split, issues, material)
+    write_report(str(folder / "report"), document, split, issues, material=material)
     return material
 
 

@@ -1,0 +1,179 @@
+"""From what was built to what is published: report, cards, summary, manifest.
+
+The same for a first run and for one that makes a dataset anew out of what it holds: a run ends in a
+dataset or in a report that says why there is none, and both are put in their place by
+`engine.publication`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.card import card_text
+from engine.config import Config
+from engine.dataset_build import Built
+from engine.export_file import write_exports
+from engine.hf_columns import columns_with
+from engine.intake import Intake
+from engine.manifest import encode, make_manifest, sealed
+from engine.publication import publish
+from engine.quality import Verdict
+from engine.report import finding_lines, validation_document, write_report
+from engine.report_gather import gather_material
+from engine.root_card import CARD_NAME, content_digest, root_card
+from engine.storage import FileDigest, join, write_bytes
+from engine.work import Work
+
+__all__ = ["Outcome"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Where a run's results go, and by what they were made.
+
+    Args:
+        out: the dataset's place.
+        staging: folder below it in which it grows.
+        config: of the run.
+        work: executes the tasks.
+    """
+
+    out: str
+    staging: str
+    config: Config
+    work: Work
+
+    def publish_failure(
+        self,
+        intake: Intake,
+        verdict: Verdict,
+        *,
+        images_checked: str | None = None,
+        sources: Verdict | None = None,
+    ) -> dict[str, Any]:
+        """Leave the report of a failed run, and no dataset.
+
+        Args:
+            intake: what was read.
+            verdict: why there is none.
+            images_checked: how far images were read, where that is not as configured.
+            sources: the verdict on all that was read, where that is another one.
+
+        Returns:
+            The summary.
+        """
+        document = validation_document(
+            intake.exports, verdict, self.config, images_checked=images_checked, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
+        material = gather_material(
+            intake.index, intake.issues, document, self.work,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
+        write_report(join(self.staging, "report"), document, None, intake.issues, material=material)
+        summary = self._summary(intake, document, None)
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        publish(self.out, ("report", "summary.json"))
+        return summary
+
+    def publish(
+        self, intake: Intake, sources: Verdict, built: Built, published: Verdict
+    ) -> dict[str, Any]:
+        """Put the dataset in its place, the manifest last.
+
+        Args:
+            intake: what was read, with all that was found.
+            sources: the verdict on it.
+            built: the dataset in staging.
+            published: the verdict on that.
+
+        Returns:
+            The summary.
+        """
+        document = validation_document(
+            intake.exports, published, self.config, sources=sources,
+            same_content=intake.links.to_json(),
+        )  # fmt: skip
+        material = gather_material(
+            intake.index, intake.issues, document, self.work, kept=built.kept,
+            evidence_images=intake.evidence_images,
+        )  # fmt: skip
+        with self.work.timed("commit"):
+            files = [*built.files, write_exports(self.staging, intake.exports)]
+            files += self._write_cards(document, built)
+            files += write_report(
+                join(self.staging, "report"), document, built.split, intake.issues,
+                material=material, weights=built.weights,
+            )  # fmt: skip
+            split = encode(built.split)
+            files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
+        summary = self._summary(intake, document, built)
+        write_bytes(join(self.staging, "summary.json"), encode(summary))
+        manifest = make_manifest(
+            inputs=_inputs(intake),
+            config=self.config.to_json(),
+            status=published.status,
+            samples=built.samples,
+            files=files,
+        )
+        write_bytes(join(self.staging, "manifest.json"), encode(manifest))
+        publish(self.out)
+        return summary
+
+    def _write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
+        """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
+        sizes = built.split["sizes"]
+        cards = {CARD_NAME: root_card(self.config.formats, sizes, built.files)}
+        if "hf" in self.config.formats:
+            stored = {name: 0 for name, rows in sizes.items() if rows}
+            for file in built.files:
+                folder, _, rest = file.path.partition("/")
+                name = rest.partition("/")[0]
+                if folder == "hf" and name in stored and rest.endswith(".arrow"):
+                    stored[name] += file.size_bytes
+            columns = columns_with(self.config.hf_image_column)
+            content = content_digest("hf", built.files)
+            text = card_text(document, built.split, columns, stored, content=content)
+            cards["hf/README.md"] = text.encode()
+        return [
+            write_bytes(join(self.staging, name), text, name=name)
+            for name, text in cards.items()
+            if text is not None
+        ]
+
+    def _summary(
+        self, intake: Intake, document: Mapping[str, Any], built: Built | None
+    ) -> dict[str, Any]:
+        """What a person wants to know at the end; the only file with times and places."""
+        seconds = {stage: round(value, 3) for stage, value in self.work.seconds.items()}
+        summary = {
+            "status": document["status"],
+            "sources_status": document["sources"]["status"],
+            "total_samples": built.samples if built else 0,
+            "classes": sorted(document["class_counts"]),
+            "class_counts": document["class_counts"],
+            "splits": built.split["sizes"] if built else {},
+            "accounting": built.accounting if built else None,
+            "texts": built.texts if built else None,
+            "findings": finding_lines(document),
+            "inputs": [
+                entry | {"path": export.source}
+                for entry, export in zip(_inputs(intake), intake.exports, strict=True)
+            ],
+            "out": self.out,
+            "runner": self.work.runner_name,
+            "timings": seconds | {"total": round(self.work.elapsed(), 3)},
+        }
+        return sealed(summary)
+
+
+def _inputs(intake: Intake) -> list[dict[str, Any]]:
+    return [
+        {
+            "source": export.name,
+            "video_id": export.video_id,
+            "frame_records": export.frame_records,
+            "content_digest": export.content_digest,
+        }
+        for export in intake.exports
+    ]

@@ -1,0 +1,95 @@
+"""`split`: divide a prepared dataset anew, without its exports.
+
+The same way as a first run from the division on: the rows come from the index, the images from the
+dataset's own files. So it gives the bytes that `prepare` would have given with the new split. Two
+things are otherwise: images of frames that the old split left out (`--temporal-segments`) are not
+in the dataset, so they stay left out; and frames whose images turned out bad when they were written
+are known from the start, so that their shards are filled up with others.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.config import Config, Execution
+from engine.config_file import config_from
+from engine.dataset_build import build
+from engine.errors import ConfigError, OutputError, RunError
+from engine.manifest import OutState, read_json, read_manifest, state_of
+from engine.outcome import Outcome
+from engine.prepared import left_out_before, read_intake
+from engine.publication import writing
+from engine.storage import join
+from engine.work import Progress, start_work
+
+__all__ = ["SPLIT_KEYS", "split"]
+
+SPLIT_KEYS = (
+    "split", "ratios", "seed", "group_by", "temporal_segments", "gap_sec", "folds", "split_file"
+)  # fmt: skip
+"""What can be said anew of a prepared dataset."""
+
+_KEPT = ("ratios", "seed")  # of these the old value holds where no new one is given
+
+
+def split(
+    out: str,
+    changes: Mapping[str, Any],
+    execution: Execution | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Divide a prepared dataset anew.
+
+    Args:
+        out: the dataset, a folder or URL that `prepare` wrote.
+        changes: values for `SPLIT_KEYS`, as in `Config`. Ratios and seed stay as they were unless
+            they are given; everything else of the split starts from its default.
+        execution: how to run it; None: the defaults.
+        progress: told of every task that is done.
+
+    Returns:
+        The summary, as `summary.json` holds it.
+
+    Raises:
+        UsageError: there is no finished dataset, or its frames cannot be split as asked.
+        RunError: the dataset is damaged, or the run broke; it is as it was.
+    """
+    if state_of(out) not in (OutState.FINISHED, OutState.PENDING):
+        raise OutputError(
+            out, "holds no finished dataset", got=str(state_of(out)),
+            advice="use: sam2prep prepare",
+        )  # fmt: skip
+    with writing(out, "sam2prep split") as staging:
+        held = read_manifest(out)["config"]
+        config = _config(held, changes)
+        if config.to_json() == held:
+            return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
+        with start_work(execution or Execution(), [out], progress) as work:
+            return _again(Outcome(out=out, staging=staging, config=config, work=work))
+
+
+def _again(outcome: Outcome) -> dict[str, Any]:
+    """Make the dataset out of what it holds."""
+    out, staging, config, work = outcome.out, outcome.staging, outcome.config, outcome.work
+    intake = read_intake(out)
+    built = build(intake, staging, out, config, work, left_out=left_out_before(intake.index))
+    if built.issues:
+        first = built.issues[0]
+        raise RunError(
+            out, f"{len(built.issues)} images are damaged, the first of {first.frame_id}",
+            got=first.message, advice=f"use: sam2prep verify {out}",
+        )  # fmt: skip
+    sources = intake.judge(config)
+    intake = intake.with_issues(built.leaks)
+    return outcome.publish(intake, sources, built, built.judge(intake, config))
+
+
+def _config(held: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
+    """The configuration that the dataset would have been prepared with."""
+    for key in changes:
+        if key not in SPLIT_KEYS:
+            raise ConfigError(
+                key, "is not of the split", expected=" | ".join(SPLIT_KEYS),
+                advice="what else a dataset is made with is said to: sam2prep prepare",
+            )  # fmt: skip
+    kept = {k: v for k, v in held.items() if k not in SPLIT_KEYS or k in _KEPT}
+    return config_from(kept | dict(changes))[0]

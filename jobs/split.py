@@ -1,0 +1,59 @@
+"""`sam2prep split`: divide a prepared dataset anew, without its exports."""
+
+from typing import Any
+
+import click
+
+from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress
+from jobs.options import common_options, config_option, execution_options, split_options
+from jobs.settings import flat_values
+
+__all__ = ["main"]
+
+_EPILOG = """\b
+Examples:
+  sam2prep split dataset --strategy temporal --ratios 0.7/0.15/0.15
+  sam2prep split dataset --strategy stratified --group-by video --folds 5
+  sam2prep split dataset --split-file other/split.json
+
+Exit codes: 0 done, 2 wrong usage, 3 the dataset is damaged or the run broke (it is as it was then).
+"""
+
+
+@click.command("split", cls=JobCommand, epilog=_EPILOG)
+@click.argument("out", metavar="OUT")
+@split_options("--strategy")
+@execution_options
+@config_option
+@common_options
+def main(out: str, config_file: str | None, as_json: bool, **options: Any) -> None:
+    """Split the dataset in OUT anew; only what changes is written.
+
+    Ratios and seed stay as they were unless they are given. The seed is that of the texts, too.
+    """
+    with reporting_errors(as_json):
+        import engine
+        from engine.config_file import config_from
+
+        values = flat_values(config_file, options)
+        own = {"workers", "address", "runner"}
+        _, execution = config_from({name: values.pop(name, None) for name in own})
+
+        with watched_progress() as progress:
+            summary = engine.split(out, values, execution, progress)
+        if as_json:
+            show_json(summary)
+        elif summary.get("nothing_to_do"):
+            say(f"{out} is split like this already: {summary['total_samples']} samples")
+        else:
+            sizes = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
+            say(f"Status      {summary['status']}")
+            say(f"Samples     {summary['total_samples']} ({sizes})")
+            for line in summary["findings"]:
+                say(f"Finding     {line}")
+            say(f"Time        {summary['timings']['total']:.1f} s")
+            say(f"Report      {out}/report/report.html")
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m jobs.split")
