@@ -9,16 +9,21 @@ from typing import Any
 
 import orjson
 
-__all__ = ["ascii_json"]
+__all__ = ["ascii_json", "json_line"]
 
 
 def ascii_json(value: Any) -> bytes:
     """Encode a value without blanks, everything beyond ASCII escaped.
 
     Args:
-        value: JSON types.
+        value: JSON types; numbers are finite.
     """
     data = orjson.dumps(value)
     if data.isascii():
         return data
     return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def json_line(value: Any) -> bytes:
+    """Encode a value as one line, with its line break."""
+    return ascii_json(value) + b"\n"

@@ -27,7 +27,7 @@ from engine.templates import Templates
 from engine.turn_plan import Group, Polar, plan_turns
 from engine.wording import BOX_HINTS
 
-__all__ = ["TextRules", "VisibleObject", "compose", "converse", "dialogue", "messages"]
+__all__ = ["TextRules", "VisibleObject", "compose", "dialogue", "messages"]
 
 _TOKEN = "<image>\n"
 _ROLES = MappingProxyType({"human": "user", "gpt": "assistant"})
@@ -159,29 +159,13 @@ def dialogue(turns: Sequence[Turn]) -> list[dict[str, str]]:
     return values
 
 
-def converse(
-    rules: TextRules,
-    *,
-    frame_id: str,
-    width: int,
-    height: int,
-    objects: Sequence[VisibleObject],
-    hidden: Sequence[str] = (),
-) -> list[dict[str, str]]:
-    """Write the conversation about one frame: `dialogue` of what `compose` makes of the same."""
-    turns = compose(
-        rules, frame_id=frame_id, width=width, height=height, objects=objects, hidden=hidden
-    )
-    return dialogue(turns)
-
-
 def messages(
     turns: Sequence[Mapping[str, str]],
 ) -> list[dict[str, str | list[dict[str, str | None]]]]:
     """Turn a conversation into role/content blocks, as TRL, axolotl and unsloth read them.
 
     Args:
-        turns: what `converse` returned.
+        turns: what `dialogue` returned.
 
     Returns:
         One message a turn, roles "user" and "assistant"; content is a list of `{"type", "text"}`

@@ -90,7 +90,7 @@ class Built:
         return judge(
             index.table, issues, config.imbalance_ratio, extra,
             exports=len(intake.exports), label_keys=len(config.label_map),
-            policy=Policy.of(config),
+            exhaustive=len(set(config.exhaustive)), policy=Policy.of(config),
         )  # fmt: skip
 
 

@@ -194,7 +194,9 @@ class Noun:
 
     @property
     def with_article(self) -> str:
-        """The countable singular with its article: "a car", "an hour"."""
+        """The countable singular with its article: "a car", "an hour", "another object"."""
+        if self.article is None and self.one.startswith("other "):
+            return f"an{self.one}"
         return f"{self.article or article(self.one)} {self.one}"
 
     def counted(self, count: int) -> str:

@@ -15,11 +15,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.class_words import spoken_forms
 from engine.label_text import clean_label
 
-__all__ = ["Odds", "deniable", "existence_odds"]
+__all__ = ["Odds", "deniable", "existence_odds", "without_effect"]
 
 # Questions about existence a frame, on average, where there are denials enough.
 _WANTED = 0.5
@@ -58,6 +59,22 @@ def deniable(
         seen |= spoken_forms(clean_label(label))
     asked = {clean_label(label) for label in (*hidden, *exhaustive)} - {""}
     return tuple(sorted(label for label in asked if not spoken_forms(label) & seen))
+
+
+def without_effect(exhaustive: Iterable[str], frames: pa.Table) -> list[str]:
+    """Give the labels declared exhaustive that no object has: they are likely misspelt.
+
+    Args:
+        exhaustive: labels, as they read after renaming.
+        frames: columns labels and hidden_labels of `FRAME_SCHEMA`.
+
+    Returns:
+        Those of them that no text can deny, sorted; so also every `object_<id>`.
+    """
+    lists = (frames[name] for name in ("labels", "hidden_labels"))
+    labels = (each for one in lists for each in pc.unique(pc.list_flatten(one)).to_pylist())
+    known = {clean_label(each) for each in labels} - {""}
+    return sorted({each for each in exhaustive if clean_label(each) not in known})
 
 
 def existence_odds(frames: pa.Table, exhaustive: Collection[str] = ()) -> dict[str, Odds]:

@@ -21,6 +21,7 @@ Unit = Literal[
     "class",
     "label",
     "key",
+    "declared label",
 ]
 
 
@@ -305,6 +306,13 @@ CODES: dict[str, FindingCode] = {
         "video ({percent}) has images that contradict the declared order of its masks",
         "videos ({percent}) have images that contradict the declared order of their masks",
         "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
+    ),
+    "exhaustive_unused": _warning(
+        "declared label",
+        "label ({percent}) declared exhaustive is that of no object",
+        "labels ({percent}) declared exhaustive are those of no object",
+        "Look at the classes in the report: --exhaustive takes a label as it reads after "
+        "--label-map, case included; object_<id> names nothing that a text could deny.",
     ),
     "label_map_unused": _warning(
         "key",

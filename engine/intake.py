@@ -14,6 +14,7 @@ from engine import identity
 from engine.config import Config
 from engine.content_links import Links, find_links, looks_of_videos
 from engine.errors import UsageError
+from engine.existence import without_effect
 from engine.findings import Severity
 from engine.frame_index import FrameIndex, gather, merge_repeated
 from engine.mask_check import MaskReading
@@ -66,7 +67,8 @@ class Intake:
         """Sum everything up to findings and a status."""
         return judge(
             self.index.table, self.issues, config.imbalance_ratio,
-            exports=len(self.exports), label_keys=len(config.label_map), policy=Policy.of(config),
+            exports=len(self.exports), label_keys=len(config.label_map),
+            exhaustive=len(set(config.exhaustive)), policy=Policy.of(config),
         )  # fmt: skip
 
     def with_issues(self, found: Sequence[Issue]) -> "Intake":
@@ -125,6 +127,10 @@ def take_in(
     tables = [read_table(path) for path in [*(r.issues_path for r in results), *tracks]]
     own = [issue for export in exports for issue in export.issues]
     own += _unused_keys(config, results)
+    own += [
+        Issue(code="exhaustive_unused", source="", message=f"{label!r} is the label of no object")
+        for label in without_effect(config.exhaustive, everything.table)
+    ]
     issues = pa.concat_tables([issue_table([*own, *repeated]), *tables]).cast(ISSUE_SCHEMA)
     return Intake(
         exports=tuple(exports),

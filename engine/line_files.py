@@ -5,29 +5,18 @@ the type of every key from the first megabytes, so a row with objects has to com
 puts one there, and where its image then turned out bad, the next one is moved to the front here.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.samples import Part
 from engine.storage import AtomicFile, FileDigest, join
 
-__all__ = ["first_without", "joined_lines", "json_line", "open_piece", "write_joined"]
+__all__ = ["first_without", "joined_lines", "open_piece", "write_joined"]
 
 # Lines written in one call: a few megabytes.
 _BLOCK_LINES = 1000
-
-
-def json_line(record: dict[str, Any]) -> bytes:
-    """Give a record as one line of ASCII JSON, keys in their order, with its line break.
-
-    Raises:
-        ValueError: it holds a number that JSON cannot.
-    """
-    return json.dumps(record, ensure_ascii=True, allow_nan=False).encode("ascii") + b"\n"
 
 
 @contextmanager

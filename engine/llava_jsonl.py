@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engine.ascii_json import ascii_json, json_line
 from engine.config import Config
 from engine.image_files import write_images
-from engine.line_files import first_without, joined_lines, json_line, open_piece, write_joined
+from engine.line_files import first_without, joined_lines, open_piece, write_joined
 from engine.manifest import encode
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import FileDigest, join, write_bytes
@@ -25,7 +26,7 @@ __all__ = ["finish", "open_part"]
 
 _COLUMNS = ["id", "masks", "bounding_boxes", "labels", "height", "width"]
 _LINES, _ENTRIES = "llava-lines", "llava-samples"
-_WITHOUT_OBJECTS = b'"masks": []'  # cannot stand inside a value: its quotes would be escaped
+_WITHOUT_OBJECTS = b'"masks":[]'  # cannot stand inside a value: its quotes would be escaped
 
 
 @contextmanager
@@ -117,7 +118,7 @@ def _samples(splits: Sequence[SplitParts], first: dict[str, int]) -> Iterator[by
             entry = json.loads(line)
             sha256 = entry.pop("sha256")
             numbered = entry | {"line": number, "sha256": sha256}
-            yield b"    " + json_line(numbered).rstrip(b"\n")
+            yield b"    " + ascii_json(numbered)
 
 
 def _trainer_files(present: Sequence[SplitParts]) -> dict[str, bytes]:

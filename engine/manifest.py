@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from engine.choices import FORMATS
 from engine.errors import RunError
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
@@ -44,10 +45,7 @@ JOURNAL = ".staging/commit.json"
 LOCK = ".lock"
 """There while somebody writes to OUT."""
 
-FOLDERS = (
-    "hf", "llava", "parquet", "swift", "coco", "revos", "images", "digests", "quarantine", "report",
-    "index", "folds",
-)  # fmt: skip
+FOLDERS = (*FORMATS, "images", "digests", "quarantine", "report", "index", "folds")
 """Every folder that a run may leave in OUT."""
 
 FILES = ("README.md", "exports.parquet", "split.json", "summary.json", "manifest.json")

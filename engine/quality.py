@@ -69,6 +69,7 @@ def judge(
     *,
     exports: int,
     label_keys: int = 0,
+    exhaustive: int = 0,
     policy: Policy = _POLICY,
 ) -> Verdict:
     """Sum frames and issues up to findings and a status.
@@ -80,6 +81,7 @@ def judge(
         extra: issues that are not in the table.
         exports: how many they come from, empty ones too.
         label_keys: number of keys of the label map.
+        exhaustive: number of labels declared exhaustive.
         policy: the severities in force.
     """
     class_counts = count_labels(frames["labels"])
@@ -97,6 +99,7 @@ def judge(
         "frame": len(frames), "frame listed": len(frames) + failed,
         "frame sound or not": len(frames) + aside, "object": objects,
         "video": videos, "label": len(class_counts), "export": exports, "key": label_keys,
+        "declared label": exhaustive,
     }  # fmt: skip
     findings = findings_of(found, units, class_counts, imbalance, policy)
     return Verdict(

@@ -26,8 +26,8 @@ from engine.phrases import Turn
 from engine.prepared_rows import image_origin, read_image, take_rows
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
-from engine.storage import FileDigest, file_name
-from engine.text_report import TextTally, tally
+from engine.storage import FileDigest, file_name, join
+from engine.text_report import TextTally, read_tally, tally, write_tally
 
 __all__ = ["ShardResult", "ShardTask", "write_shard"]
 
@@ -81,7 +81,7 @@ class ShardResult:
         left_out: places in the shard whose image turned out bad; always empty in a quarantine.
         issues: why.
         image_bytes: taken over.
-        texts: what the texts are like.
+        texts_path: file of what the texts are like.
     """
 
     parts: dict[str, PartResult]
@@ -92,7 +92,12 @@ class ShardResult:
     left_out: tuple[int, ...]
     issues: tuple[Issue, ...]
     image_bytes: int
-    texts: TextTally
+    texts_path: str
+
+    @property
+    def texts(self) -> TextTally:
+        """What the texts are like; read anew each time, so that results stay small."""
+        return read_tally(self.texts_path)
 
     @property
     def files(self) -> list[FileDigest]:
@@ -139,6 +144,8 @@ def write_shard(task: ShardTask) -> ShardResult:
         stay = np.delete(np.arange(len(frames)), left_out)
         frames = frames.take(pa.array(stay))
         folds = None if folds is None else folds[stay]
+    texts_path = join(task.staging, "parts", f"texts-{task.split}-{task.number:05d}.json")
+    write_tally(texts_path, tally(turns))
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
         index=_write_index(task, frames, places, folds),
@@ -150,7 +157,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         left_out=() if keep_all else tuple(left_out),
         issues=tuple(issues),
         image_bytes=image_bytes,
-        texts=tally(turns),
+        texts_path=texts_path,
     )
 
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engine.ascii_json import json_line
 from engine.box_text import box_text
 from engine.config import Config
 from engine.image_files import write_images
-from engine.line_files import first_without, joined_lines, json_line, open_piece, write_joined
+from engine.line_files import first_without, joined_lines, open_piece, write_joined
 from engine.samples import Part, Samples, SplitParts, Turns
 from engine.storage import FileDigest
 from engine.wording import BOX_HINTS
@@ -27,7 +28,7 @@ __all__ = ["finish", "open_part", "with_placeholders"]
 
 _COLUMNS = ["id", "bounding_boxes", "height", "width"]
 _LINES = "swift-lines"
-_WITHOUT_OBJECTS = b'"bbox": []'
+_WITHOUT_OBJECTS = b'"bbox":[]'
 _ROLES = {"human": "user", "gpt": "assistant"}
 
 
@@ -92,7 +93,9 @@ def with_placeholders(
     objects: dict[str, list[int]] = {}
     for at, text in enumerate(written):
         objects.setdefault(text, []).append(at)
-    pattern = re.compile("|".join(map(re.escape, sorted(objects)))) if objects else None
+    spelled = "|".join(map(re.escape, sorted(objects)))
+    # In JSON a box of tokens is a string, and what ms-swift writes in its place is none.
+    pattern = re.compile(f'(?P<quote>"?)(?P<box>{spelled})(?P=quote)') if objects else None
     used: list[int] = []
     messages = []
     for turn in turns:
@@ -102,9 +105,9 @@ def with_placeholders(
                 text = text.removesuffix(hint)
 
         def place(match: re.Match[str], said: Counter[str] = said) -> str:
-            alike = objects[match[0]]
-            used.append(alike[said[match[0]] % len(alike)])
-            said[match[0]] += 1
+            alike = objects[match["box"]]
+            used.append(alike[said[match["box"]] % len(alike)])
+            said[match["box"]] += 1
             return "<bbox>"
 
         content = pattern.sub(place, text) if pattern else text

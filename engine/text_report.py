@@ -17,9 +17,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from engine.phrases import Turn
+import orjson
 
-__all__ = ["Counts", "TextTally", "document", "masked", "merge", "tally"]
+from engine.phrases import Turn
+from engine.storage import AtomicFile, read_bytes
+
+__all__ = [
+    "Counts", "TextTally", "document", "masked", "merge", "read_tally", "tally", "write_tally",
+]  # fmt: skip
 
 _PARTS = ("questions", "answers", "first_words", "kinds", "families", "polar")
 _CAP = 10_000
@@ -154,6 +159,19 @@ def merge(tallies: Iterable[TextTally]) -> TextTally:
                 entries, before.total + counts.total, min(bounds) if bounds else None
             )
     return TextTally(rows=rows, parts=parts)
+
+
+def write_tally(path: str, texts: TextTally) -> None:
+    """Write a tally to a file: those of a million rows would be a burden to the driver."""
+    with AtomicFile(path, durable=False) as sink:
+        sink.write(orjson.dumps(texts))
+
+
+def read_tally(path: str) -> TextTally:
+    """Read what `write_tally` wrote."""
+    found = orjson.loads(read_bytes(path))
+    parts = {name: Counts(**counts) for name, counts in found["parts"].items()}
+    return TextTally(rows=found["rows"], parts=parts)
 
 
 def document(total: TextTally) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from engine.frame_times import unfitting_times
 from engine.records import Issue
@@ -50,6 +52,9 @@ TRACK_SCHEMA = pa.schema(
     ]
 )
 
+# Of each object one number or some: of long videos too many to be objects of Python.
+_NUMBERS = {"areas": 1, "bounding_boxes": 4, "centroids": 2, "masks": 1}
+
 # Flicker, in frames of the export and of the video.
 _ABSENT_FRAMES = 15  # from seen to seen again, if more than one frame of the export is without it
 _HIDDEN_FRAMES = 4
@@ -58,6 +63,7 @@ _SPECK, _SPECK_PX = 1e-4, 16  # of the frame: a few cells of the exporter's grid
 _SLIVER = 0.03  # of the diagonal: what is left of an object that leaves or enters the frame
 
 _Row = dict[str, Any]
+_Numbers = dict[str, NDArray[Any]]
 
 _THRESHOLDS = Thresholds()
 
@@ -87,16 +93,32 @@ def track_issues(
     Returns:
         Issues by frame index, then code, then object; all of them warnings.
     """
+    numbers = {name: _flat(frames[name], width) for name, width in _NUMBERS.items()}
     rows = _unambiguous(frames)
     found = [*_repeated_images(rows), *_times(rows, rate, export_rate, thresholds)]
     for object_id, seen in _tracks(rows).items():
         found += _label_changes(rows, object_id, seen)
-        found += _motion(rows, object_id, seen, thresholds)
+        found += _motion(rows, object_id, _track(rows, numbers, object_id, seen), thresholds)
     return sorted(found, key=lambda i: (i.frame_index or 0, i.code, i.object_id or 0))
 
 
+def _flat(lists: pa.ChunkedArray, width: int) -> NDArray[Any]:
+    """Give what all objects have of a column, one after the other: (n,) or (n, width)."""
+    values = pc.list_flatten(lists)
+    if width == 1:
+        return np.asarray(values.to_numpy())
+    return np.asarray(pc.list_flatten(values).to_numpy()).reshape(-1, width)
+
+
 def _unambiguous(frames: pa.Table) -> list[_Row]:
-    """Frames by index; one that comes with different annotations is left out: which is right?"""
+    """Frames by index; one that comes with different annotations is left out: which is right?
+
+    Instead of an object's numbers a row has `first`: where those of its objects begin.
+    """
+    counts = pc.list_value_length(frames["areas"]).to_numpy()
+    frames = frames.drop_columns([*_NUMBERS]).append_column(
+        "first", pa.array(np.cumsum(counts) - counts, pa.int64())
+    )
     rows = [row for row in frames.to_pylist() if row["frame_index"] is not None]
     rows.sort(key=lambda row: (row["frame_index"], row["source"], row["annotation_digest"]))
     kept = []
@@ -186,10 +208,7 @@ def _absence(row: _Row, object_id: int) -> str:
     return "absent" if certain and None not in row["object_ids"] else "unknown"
 
 
-def _motion(
-    rows: list[_Row], object_id: int, seen: list[_Seen], thresholds: Thresholds
-) -> list[Issue]:
-    track = _track(rows, object_id, seen)
+def _motion(rows: list[_Row], object_id: int, track: Track, thresholds: Thresholds) -> list[Issue]:
     found = _flickers(rows, object_id, track, thresholds.flicker_frames)
 
     def other_picture(a: int, b: int) -> bool:
@@ -244,14 +263,11 @@ def _jumps(rows: list[_Row], object_id: int, track: Track, thresholds: Threshold
     return found
 
 
-def _track(rows: list[_Row], object_id: int, seen: list[_Seen]) -> Track:
+def _track(rows: list[_Row], numbers: _Numbers, object_id: int, seen: list[_Seen]) -> Track:
     sizes = [(rows[s.row]["width"], rows[s.row]["height"]) for s in seen]
     usual = min(set(sizes), key=lambda size: (-sizes.count(size), size))
     seen = [s for s, size in zip(seen, sizes, strict=True) if size == usual]  # others are errors
-
-    def column(name: str) -> list[Any]:
-        return [rows[s.row][name][s.place] for s in seen]
-
+    at = np.array([rows[s.row]["first"] + s.place for s in seen], dtype=np.int64)
     places = [s.row for s in seen]
     gone = [
         [k for k in range(a + 1, b) if _absence(rows[k], object_id) != "unknown"]
@@ -265,11 +281,11 @@ def _track(rows: list[_Row], object_id: int, seen: list[_Seen]) -> Track:
     return Track(
         row=np.array(places, dtype=np.int64),
         frame=np.array([rows[k]["frame_index"] for k in places], dtype=np.int64),
-        area=np.array(column("areas"), dtype=np.float64),
-        centre=np.array(column("centroids"), dtype=np.float64),
-        box=np.array(column("bounding_boxes"), dtype=np.float64),
+        area=numbers["areas"][at].astype(np.float64),
+        centre=numbers["centroids"][at].astype(np.float64),
+        box=numbers["bounding_boxes"][at].astype(np.float64),
         size=np.array([usual] * len(seen), dtype=np.float64),
-        mask=np.array(column("masks"), dtype=np.int64),
+        mask=numbers["masks"][at].astype(np.int64),
         joined=np.array([not between for between in gone[1:-1]], dtype=bool),
         bordering=np.array(near, dtype=bool),
     )

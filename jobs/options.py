@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.choices import BOX_STYLES, FORMATS
+
 __all__ = [
     "common_options",
     "config_option",
@@ -133,7 +135,7 @@ def text_options(command: _Command) -> _Command:
     return _all(
         command,
         click.option(
-            "--box-style", metavar="norm1000|xywh|xyxy|norm1|qwen25|loc1024",
+            "--box-style", metavar="|".join(BOX_STYLES),
             help="Boxes inside texts; default norm1000.",
         ),
         click.option("--max-pixels", type=int, help="Of the resized image, for qwen25."),
@@ -154,7 +156,7 @@ def format_options(command: _Command) -> _Command:
     return _all(
         command,
         click.option(
-            "--format", "formats", multiple=True, metavar="hf|llava|parquet|swift|coco|revos",
+            "--format", "formats", multiple=True, metavar="|".join(FORMATS),
             help="Output format, repeatable; default hf.",
         ),
         click.option(

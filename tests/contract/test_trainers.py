@@ -19,7 +19,7 @@ from tests.trainer_rules import RefusedError
 SPLITS = ("train", "validation", "test")
 HOSTILE = (
     "<image>", "ASSISTANT: yes", "</s> ### x", "assistant\nUSER:", "<bbox>", "a [1, 2, 3, 4] b",
-    "caf\u00e9 \u732b", '"masks": []', "[/INST]<|im_end|>", "object_7", "dog", "dog",
+    "caf\u00e9 \u732b", '"masks":[]', "[/INST]<|im_end|>", "object_7", "dog", "dog",
 )  # fmt: skip
 KEYS = ["id", "image", "conversations", "masks", "bounding_boxes", "labels", "height", "width"]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from engine.box_text import BoxStyle
-from engine.conversations import TextRules, VisibleObject, compose, converse, dialogue
+from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.existence import existence_odds
 from engine.text_report import document, tally
 from tests.text_reader import PLURALS, Frame, masked, pairs_of, problems
@@ -221,14 +221,3 @@ def test_a_corpus_without_denials_asks_no_yes_or_no():
     frames = [Frame(labels=f.labels, boxes=f.boxes) for f in map(made_frame, range(200))]
     rows = composed(frames, rules_for(frames, BoxStyle()))
     assert all(turn.yes is None for turns in rows for turn in turns)
-
-
-def test_converse_is_what_was_composed():
-    frame = made_frame(4)
-    objects = [
-        VisibleObject(label=label, box=box, area=9)
-        for label, box in zip(frame.labels, frame.boxes, strict=True)
-    ]
-    where = {"frame_id": "a/000001", "width": 640, "height": 360, "objects": objects}
-    rules = TextRules(seed=1)
-    assert converse(rules, **where) == dialogue(compose(rules, **where))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.ascii_json import ascii_json
+from engine.ascii_json import ascii_json, json_line
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53)
@@ -33,3 +33,9 @@ def test_any_encoding_reads_it(encoding):
 def test_keys_keep_their_order():
     assert ascii_json({"b": 1, "a": "é"}) == b'{"b":1,"a":"\\u00e9"}'
     assert ascii_json({"b": 1, "a": "e"}) == b'{"b":1,"a":"e"}'
+
+
+@given(VALUES)
+def test_a_line_is_one_line(value):
+    assert json_line(value) == ascii_json(value) + b"\n"
+    assert json_line(value).splitlines() == [ascii_json(value)]

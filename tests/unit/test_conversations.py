@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.box_text import BoxStyle
-from engine.conversations import TextRules, VisibleObject, compose, converse, dialogue, messages
+from engine.conversations import TextRules, VisibleObject, compose, dialogue, messages
 from engine.english import Inflection
 from engine.existence import Odds
 from engine.label_text import clean_label
@@ -60,8 +60,8 @@ def talk(
 ):
     where = {"frame_id": f"clip-a1b2c3/{number:06d}", "width": WIDTH, "height": HEIGHT}
     boxes = BoxStyle(name=style)
-    return converse(
-        TextRules(seed=seed, boxes=boxes, **rules), objects=objects, hidden=hidden, **where
+    return dialogue(
+        compose(TextRules(seed=seed, boxes=boxes, **rules), objects=objects, hidden=hidden, **where)
     )
 
 
@@ -104,7 +104,7 @@ def test_text_depends_on_seed_frame_and_objects_alone():
 
 
 def test_a_frame_id_may_be_any_text():
-    turns = converse(TextRules(), frame_id="\ud800/犬", width=9, height=9, objects=[])
+    turns = dialogue(compose(TextRules(), frame_id="\ud800/犬", width=9, height=9, objects=[]))
     assert shape_problems(turns) == []
 
 
@@ -280,8 +280,14 @@ def test_beyond_fifty_the_largest_are_listed_and_the_text_says_so():
 def test_scaled_boxes_lie_in_range_and_are_never_empty(data, width, height):
     x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
     w, h = data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y))
-    turns = converse(
-        TextRules(), frame_id="a", width=width, height=height, objects=[made("car", (x, y, w, h))]
+    turns = dialogue(
+        compose(
+            TextRules(),
+            frame_id="a",
+            width=width,
+            height=height,
+            objects=[made("car", (x, y, w, h))],
+        )
     )
     exact = [
         Fraction(1000 * v, s) for v, s in ((x, width), (y, height), (x + w, width), (y + h, height))

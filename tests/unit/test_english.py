@@ -1,6 +1,6 @@
 import pytest
 
-from engine.english import article, joined, noun, plural
+from engine.english import Inflection, article, joined, noun, plural
 
 FORMS = """person people, man men, woman women, child children, mouse mice, foot feet, tooth teeth,
 goose geese, sheep sheep, fish fish, deer deer, knife knives, leaf leaves, wolf wolves, bus buses,
@@ -84,3 +84,10 @@ def test_bare_forms_agree_with_their_verbs():
 
 def test_quotes_on_demand():
     assert noun("user", quote=True, link="instance of").many == 'instances of "user"'
+
+
+def test_other_and_its_article_are_one_word():
+    assert noun("other vehicle").with_article == "another vehicle"
+    assert noun("otter").with_article == "an otter"
+    own = noun("other vehicle", user=Inflection(plural="others", article="a"))
+    assert own.with_article == "a other vehicle"

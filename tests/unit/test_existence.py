@@ -4,7 +4,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from engine.existence import deniable, existence_odds
+from engine.existence import deniable, existence_odds, without_effect
 
 
 def table(rows):
@@ -69,3 +69,17 @@ def test_the_order_of_frames_does_not_matter():
     rows = [(["dog", "cat"], []), (["cat"], ["dog"]), (["bus"], ["dog"]), (["dog"], ["cat"])]
     assert existence_odds(table(rows)) == existence_odds(table(rows[::-1]))
     assert existence_odds(table([])) == {}
+
+
+def test_labels_declared_exhaustive_without_effect():
+    """A hidden object's label counts; a placeholder denies nothing; letters' case matters."""
+    frames = pa.table(
+        {
+            "labels": pa.array([["dog", "a  cat"], [], ["object_1"]], pa.list_(pa.string())),
+            "hidden_labels": pa.array([[], ["cow"], None], pa.list_(pa.string())),
+        }
+    )
+    given = ("dog", "Dog", "a cat", "cow", "object_1", "", "dogs", "dogs")
+    assert without_effect(given, frames) == ["", "Dog", "dogs", "object_1"]
+    assert without_effect((), frames) == []
+    assert without_effect(("dog",), frames.slice(0, 0)) == ["dog"]

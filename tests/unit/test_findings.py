@@ -215,6 +215,26 @@ def test_keys_of_the_label_map_that_name_nothing(tmp_path):
     assert document["status"] == "PASSED_WITH_WARNINGS"
 
 
+def test_labels_declared_exhaustive_that_no_object_has(tmp_path):
+    """As they read after renaming; a hidden object's label is one, a placeholder is none."""
+    hidden = REAL | {
+        "labels": ("person", "dog", "object_2"),
+        "hidden": dict.fromkeys(range(6), (1,)),
+    }
+    document = validate(
+        tmp_path, hidden, label_map={"person": "rider"},
+        exhaustive=("person", "rider", "dog", "Rider", "object_2"),
+    )  # fmt: skip
+    found = {finding["code"]: finding for finding in document["findings"]}
+    finding = found["exhaustive_unused"]
+    assert finding["message"] == "3 labels (60.0%) declared exhaustive are those of no object"
+    assert finding["examples"] == [
+        f"{label!r} is the label of no object" for label in ("Rider", "object_2", "person")
+    ]
+    known = validate(tmp_path, COCO, exhaustive=("dog", "person"))
+    assert known["findings"] == []
+
+
 def test_a_label_map_names_placeholders_and_joins_variants(tmp_path):
     labels = COCO | {"labels": ("object_0", "Dog", "dog")}
     found = validate(tmp_path, labels, label_map={"object_0": "kettle", "Dog": "dog"})
@@ -313,7 +333,7 @@ def test_every_code_is_produced_by_a_test():
     # dataset has them. test_sav.py and test_label_map.py have the last ones.
     elsewhere = {
         "quarantined", "split_leakage", "image_orientation", "images_between_frames",
-        "label_map_unused",
+        "label_map_unused", "exhaustive_unused",
     }  # fmt: skip
     produced = {case[0] for case in (*DEFECTS, *PAIRS, *IMAGES) if case[0]}
     assert produced | elsewhere == set(CODES)

@@ -6,15 +6,14 @@ import tracemalloc
 import uuid
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from engine.ascii_json import json_line
 from engine.config import Config
-from engine.line_files import first_without, joined_lines, json_line, open_piece, write_joined
+from engine.line_files import first_without, joined_lines, open_piece, write_joined
 from engine.samples import Part
 from engine.storage import list_files, read_bytes, write_bytes
 
-BARE = b'"m": []'
+BARE = b'"m":[]'
 
 
 def pieces_of(root, *contents):
@@ -24,25 +23,6 @@ def pieces_of(root, *contents):
         paths.append(f"{root}/piece-{number}")
         write_bytes(paths[-1], b"".join(line + b"\n" for line in lines))
     return paths
-
-
-@given(
-    st.dictionaries(
-        st.text(), st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text())
-    )
-)
-def test_a_line_is_one_line_of_ascii_and_reads_back(record):
-    line = json_line(record)
-    assert line.isascii()
-    assert line.count(b"\n") == 1
-    assert line.endswith(b"\n")
-    assert json.loads(line) == record
-
-
-def test_keys_keep_their_order_and_no_number_is_made_up():
-    assert json_line({"b": 1, "a": "é\u2028\n"}) == b'{"b": 1, "a": "\\u00e9\\u2028\\n"}\n'
-    with pytest.raises(ValueError, match="Out of range"):
-        json_line({"a": float("nan")})
 
 
 @pytest.mark.parametrize("root", ["local", "memory"])
@@ -57,8 +37,8 @@ def test_lines_of_pieces_come_in_order(tmp_path, root):
 
 
 def test_the_first_line_without_a_mark_is_found(tmp_path):
-    full = b'{"m": [1]}'
-    bare = b'{"m": []}'
+    full = b'{"m":[1]}'
+    bare = b'{"m":[]}'
     assert first_without(pieces_of(tmp_path / "a", [full, bare]), BARE) == 0
     assert first_without(pieces_of(tmp_path / "b", [bare, bare], [bare, full]), BARE) == 3
     assert first_without(pieces_of(tmp_path / "c", [bare], [bare]), BARE) == 0

@@ -76,10 +76,10 @@ def root(request, tmp_path):
 def test_a_line(root):
     written(root, train=[[2]])
     assert read(root, "train.jsonl") == (
-        b'{"id": "v/000000", "image": "images/v/000000.png", "conversations": '
-        b'[{"from": "human", "value": "<image>\\n0?"}, {"from": "gpt", "value": "2."}], '
-        b'"masks": ["PPYo0", "PPYo0"], "bounding_boxes": [[1, 2, 3, 1], [1, 2, 3, 1]], '
-        b'"labels": ["cr\\u00eape", "cr\\u00eape"], "height": 4, "width": 6}\n'
+        b'{"id":"v/000000","image":"images/v/000000.png","conversations":'
+        b'[{"from":"human","value":"<image>\\n0?"},{"from":"gpt","value":"2."}],'
+        b'"masks":["PPYo0","PPYo0"],"bounding_boxes":[[1,2,3,1],[1,2,3,1]],'
+        b'"labels":["cr\\u00eape","cr\\u00eape"],"height":4,"width":6}\n'
     )
     assert read(root, "images/v/000000.png") == png(0)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.box_text import BoxStyle, box_text
-from engine.conversations import TextRules, VisibleObject, converse
+from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.swift_jsonl import with_placeholders
 from engine.wording import BOX_HINTS
 
@@ -63,6 +63,14 @@ def test_other_notations_are_taken_as_they_are_written():
     assert (messages[1]["content"], used) == ("a <bbox>; b <bbox>", [1, 0])
 
 
+def test_a_box_of_tokens_in_json_leaves_its_quotes():
+    """There it is a string, but ms-swift may put a list of numbers in its place."""
+    box = "<loc0001><loc0002><loc0003><loc0004>"
+    turns = turns_of("<image>\nq", f'[{{"label": "cat", "box": "{box}"}}]')
+    messages, used = with_placeholders(turns, [box], ())
+    assert (messages[1]["content"], used) == ('[{"label": "cat", "box": <bbox>}]', [0])
+
+
 def test_a_hint_is_taken_off_the_end_of_a_question_only():
     hint = " Give boxes as [x, y]."
     turns = turns_of("<image>\nWhere?" + hint, "There." + hint)
@@ -87,13 +95,14 @@ objects = st.lists(
 def test_filling_the_placeholders_gives_the_text_back(seen, style, seed):
     """Independent of which box was chosen for which place: the text must come back whole."""
     rules = TextRules(seed=seed, boxes=style_of(style))
-    turns = converse(rules, frame_id="v/000001", width=WIDTH, height=HEIGHT, objects=seen)
+    turns = dialogue(compose(rules, frame_id="v/000001", width=WIDTH, height=HEIGHT, objects=seen))
     written = [box_text(each.box, WIDTH, HEIGHT, style_of(style)) for each in seen]
     messages, used = with_placeholders(turns, written, BOX_HINTS[style])
     rest = iter(used)
     for turn, message in zip(turns, messages, strict=True):
         first, *others = message["content"].split("<bbox>")
         text = first + "".join(written[next(rest)] + other for other in others)
+        turn["value"] = turn["value"].replace('"<loc', "<loc").replace('>"', ">")
         hints = ("", *BOX_HINTS[style]) if turn["from"] == "human" else ("",)
         assert any(text + hint == turn["value"] for hint in hints)
         assert not any(text in message["content"] for text in written)
@@ -104,7 +113,7 @@ def test_filling_the_placeholders_gives_the_text_back(seen, style, seed):
 def test_each_object_keeps_its_own_box_in_the_order_of_the_list(style):
     seen = [VisibleObject(label=f"kind {n}", box=(n * 10, n * 5, 20, 30), area=9) for n in range(4)]
     rules = TextRules(seed=3, boxes=style_of(style))
-    turns = converse(rules, frame_id="v/000002", width=WIDTH, height=HEIGHT, objects=seen)
+    turns = dialogue(compose(rules, frame_id="v/000002", width=WIDTH, height=HEIGHT, objects=seen))
     written = [box_text(each.box, WIDTH, HEIGHT, style_of(style)) for each in seen]
     messages, used = with_placeholders(turns, written, BOX_HINTS[style])
     assert set(used) <= set(range(4))

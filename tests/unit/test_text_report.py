@@ -1,10 +1,19 @@
 import random
+import uuid
 
 import pytest
 
 from engine import text_report
 from engine.phrases import Turn
-from engine.text_report import Counts, document, masked, merge, tally
+from engine.text_report import (
+    Counts,
+    document,
+    masked,
+    merge,
+    read_tally,
+    tally,
+    write_tally,
+)
 
 WORDS = frozenset({"car", "cars", "traffic light", "traffic lights", "umbrella"})
 
@@ -104,6 +113,17 @@ def test_tallies_merge_in_any_order_with_bounded_memory(monkeypatch):
     assert all(names.count(name.strip("?")) == count for name, count in kept.items())
     assert whole["questions"]["complete"] is False
     assert whole["answers"]["complete"] is True
+
+
+@pytest.mark.parametrize("root", ["local", "memory"])
+def test_a_tally_is_read_as_it_was_written(tmp_path, monkeypatch, root):
+    monkeypatch.setattr(text_report, "_CAP", 2)
+    path = str(tmp_path / "t.json") if root == "local" else f"memory://{uuid.uuid4().hex}/t.json"
+    whole = tally([[turn(f"Is {name} é\n there?", "No.", yes=False)] for name in "abcdefgh"])
+    assert whole.parts["questions"].bound is not None
+    for each in (whole, tally([])):
+        write_tally(path, each)
+        assert read_tally(path) == each
 
 
 def test_an_empty_count_is_complete():
