@@ -156,7 +156,10 @@ def _groups(
         table, frames[order].astype(np.int64), shares,
         stratified=rule.strategy == "stratified", seeded_start=plain,
     )  # fmt: skip
-    return Divided(codes=placed.codes[place[of_frame]], solver=placed.solver)
+    solver = placed.solver
+    if plain:  # what was proved is proved of sizes alone
+        solver = {"name": "sizes", "optimal": None, "least_max_deviation_points": None}
+    return Divided(codes=placed.codes[place[of_frame]], solver=solver)
 
 
 def _classless(units: int) -> ClassTable:
