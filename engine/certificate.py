@@ -22,11 +22,6 @@ __all__ = ["Account", "certify", "certify_folds"]
 _Int = npt.NDArray[np.int64]
 
 _BOUND_POINTS = 5.0  # what a class's share in a split may be off its ratio
-_CLASSLESS = {
-    "shuffle": "frames are dealt out",
-    "sizes": "groups are dealt out",
-    "segments": "videos are cut",
-}
 _GOAL_POINTS = 1.0  # what it should be off at most
 
 
@@ -162,7 +157,9 @@ def _solver(account: Account, classes: dict[str, dict[str, Any]]) -> dict[str, A
         )
     worst = _worst(classes)["max_deviation_points"]
     known = worst is not None and least is not None
-    gap = 0.0 if solver["optimal"] and known else max(0.0, round(worst - least, 6)) if known else None
+    gap = (
+        0.0 if solver["optimal"] and known else max(0.0, round(worst - least, 6)) if known else None
+    )
     return {"gap_points": gap, "name": solver["name"], "optimal": solver["optimal"]}
 
 
@@ -293,8 +290,8 @@ def _reason(points: float, off: int, cannot: int, account: Account) -> str:
             f"of all ways to deal out {units} with sizes, and presence of rare classes, as good "
             f"as here, the best is off by {least:.2f} points or more"
         )
-    if not parts and account.solver["name"] in _CLASSLESS:
-        parts.append(f"{_CLASSLESS[account.solver['name']]} without regard to classes")
+    if not parts and account.solver.get("classless"):
+        parts.append(f"{units} are divided without regard to classes")
     if not parts:
         parts.append(f"not known: the best way to deal out {single}{units} was not proved")
     return "; ".join(parts)
@@ -313,7 +310,9 @@ def _empty_splits(account: Account) -> dict[str, str]:
             reasons[name] = "there are no frames"
         else:
             few = f"{n} frame{'s' * (n != 1)}"
-            reasons[name] = f"{few} at a ratio of {float(share):g} leave none for it"
+            reasons[name] = (
+                f"{few} at a ratio of {float(share):g} leave{'s' * (n == 1)} none for it"
+            )
     return reasons
 
 

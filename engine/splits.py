@@ -134,8 +134,8 @@ def divide_frames(data: SplitInput, shares: tuple[Fraction, ...], rule: Rule) ->
 
 
 def _divided(codes: npt.NDArray[np.int8], solver: str) -> Divided:
-    unknown = {"name": solver, "optimal": None, "least_max_deviation_points": None}
-    return Divided(codes=codes, solver=unknown)
+    known = {"name": solver, "optimal": None, "least_max_deviation_points": None}
+    return Divided(codes=codes, solver=known | {"classless": solver in ("shuffle", "segments")})
 
 
 def _groups(
@@ -158,7 +158,7 @@ def _groups(
     )  # fmt: skip
     solver = placed.solver
     if plain:  # what was proved is proved of sizes alone
-        solver = {"name": "sizes", "optimal": None, "least_max_deviation_points": None}
+        solver |= {"classless": True, "least_max_deviation_points": None}
     return Divided(codes=placed.codes[place[of_frame]], solver=solver)
 
 

@@ -751,13 +751,14 @@ def test_best_possible_is_never_more_than_what_some_assignment_reaches(amounts, 
 @given(
     videos=st.lists(
         st.lists(st.sampled_from(["", "a", "b", "ab", "aab"]), min_size=1, max_size=4),
-        min_size=3, max_size=6,
+        min_size=3,
+        max_size=6,
     ),
     strategy=st.sampled_from(["stratified", "temporal", "random"]),
     ratios=st.sampled_from([USUAL, (0.96, 0.02, 0.02), (0.95, 0.05, 0.0), (0.4, 0.3, 0.3)]),
     whole=st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_what_the_certificate_calls_impossible_is(videos, strategy, ratios, whole):
     rows = [
         (f"v{v}", i, dict(Counter(text))) for v, video in enumerate(videos)
@@ -780,7 +781,9 @@ def test_what_the_certificate_calls_impossible_is(videos, strategy, ratios, whol
         label: np.array([sum(text.count(label) for text in unit) for unit in units])
         for label in paper["classes"]
     }
-    ways = np.array(list(product(np.flatnonzero(ratios), repeat=len(units))), dtype=np.int8)
+    # Single frames have exact sizes, so a split that is too small for a frame stays empty.
+    may_hold = np.array(ratios) if whole else largest_remainder(len(rows), shares)
+    ways = np.array(list(product(np.flatnonzero(may_hold), repeat=len(units))), dtype=np.int8)
     off = {}
     for label, counts in amounts.items():
         held = np.stack([(ways == split) @ counts for split in range(3)], axis=1)
@@ -789,7 +792,7 @@ def test_what_the_certificate_calls_impossible_is(videos, strategy, ratios, whol
     size = np.stack([(ways == split) @ sizes_of for split in range(3)], axis=1)
     wrong = np.abs(size - len(rows) * np.array(ratios)).sum(axis=1)
     mine = np.abs(np.bincount(divided.codes, minlength=3) - len(rows) * np.array(ratios)).sum()
-    filled = np.stack([(ways == split).any(axis=1) for split in np.flatnonzero(ratios)]).all(axis=0)
+    filled = np.all([(ways == split).any(axis=1) for split in np.flatnonzero(may_hold)], axis=0)
     for points in (paper["bound"], paper["goal"]):
         for label in points["classes_that_cannot"]:
             assert off[label].min() > points["points"]
@@ -831,7 +834,7 @@ def test_empty_splits_are_named_with_their_reason():
     one = [("v", 0, {"a": 1})]
     assert reasons(one, (0.9, 0.1, 0.0)) == {
         "test": "its ratio is 0",
-        "validation": "1 frame at a ratio of 0.1 leave none for it",
+        "validation": "1 frame at a ratio of 0.1 leaves none for it",
     }
     assert set(reasons([], USUAL)) == set(SPLIT_NAMES)
 
