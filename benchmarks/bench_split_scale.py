@@ -5,9 +5,9 @@ How long do the division, the document (`split.json`, with its certificate and t
 the folds take, for each strategy and grouping? Each is a process of its own; memory is its peak,
 with what Python, numpy and pyarrow take and the index itself.
 
-Content groups are drawn: one video in ten is a second copy of another. Times are processor time and,
-beside it, time on the clock, which other work on the machine lengthens. Fails (exit 1) if a frame is
-not where the document says, never because it is slow: that is in the result.
+Content groups are drawn: one video in ten is a second copy of another. Times are processor time
+and, beside it, time on the clock, which other work on the machine lengthens. Fails (exit 1) if a
+frame is not where the document says, never because it is slow: that is in the result.
 """
 
 import json

@@ -3,7 +3,8 @@
 Question: ten drawn corpora of video frames with several labels a frame, split 80/10/10 by each
 splitter. A splitter leaks if a video has frames in more than one split. Deviation is what a split's
 share of the instances of a class is off its ratio, in percentage points: of the worst class, and in
-the mean over the classes, which decides between equals. Size is the same for frames.
+the mean over the classes, which decides between equals. Size is the same for frames. A class is
+absent where a split has none of it, though the class is in videos enough.
 
 How each peer is used, to its advantage where there is a choice:
 
@@ -169,7 +170,7 @@ def _mean_deviation(data: SplitInput, split: _Split) -> float:
 
 
 def _absent(data: SplitInput, split: _Split) -> int:
-    """How often a split lacks a class that has videos enough for all splits before it and for it."""
+    """How often a split lacks a class, counting of a class no more than it has videos for."""
     present = np.unique(data.classes.astype(np.int64) * len(data.video_names)
                         + np.repeat(data.video, np.diff(data.indptr)))  # fmt: skip
     videos = np.bincount(present // len(data.video_names), minlength=len(data.class_names))

@@ -77,11 +77,14 @@ def certify(account: Account) -> dict[str, Any]:
 
     Returns:
         A JSON document with sorted keys. `best_possible_points` is a lower bound of a class's
-        largest deviation, taken alone: exact up to 8 frames (or groups); `too_rare` says it in
-        words. `reason` says why a limit does not hold. Classes without an instance are left out. `gap_points` of the solver is how far the largest deviation is above
-        what is known to be unavoidable: 0 where the assignment is proved to be the best.
-        `smallest_distance_frames` is in steps of `frame_index`. `neighbours` is None where no video
-        is divided. `near_duplicates` is None: not looked for.
+        largest deviation, taken alone: exact up to 8 frames (or groups);
+        `best_possible_present_points` the same with the class in as many splits as it has frames
+        (or groups) for, `absences` how many of these it is not in, `too_rare` all that in words.
+        `reason` says why a limit does not hold. Classes without an instance are left out.
+        `gap_points` of the solver is how far the largest deviation is above what is known to be
+        unavoidable: 0 where the assignment is proved to be the best. `smallest_distance_frames` is
+        in steps of `frame_index`. `neighbours` is None where no video is divided.
+        `near_duplicates` is None: not looked for.
     """
     data, codes = account.data, account.codes
     classes = _classes(account)

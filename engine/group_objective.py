@@ -12,11 +12,11 @@ A placement is judged by these figures, the first one first:
 6. the sum of all deviations, without sign;
 7. frames on the wrong side, within the slack too.
 
-Of equal groups, seven or more lie nearest to 80/10/10 where each split has some: there evenness asks
-for presence, and an absence is a deviation like others. Of fewer it asks for a split without any,
-in which the class could not be measured: hence the third figure. To ask it of all classes, before
-evenness, costs more than it gives: with 25 classes, three a video, and eight videos for a split, no
-placement has all of them everywhere, and the one with most of them is off by 40 points.
+Of equal groups, seven or more lie nearest to 80/10/10 where each split has some: there evenness
+asks for presence, and an absence is a deviation like others. Of fewer it asks for a split without
+any, in which the class could not be measured: hence the third figure. To ask it of all classes,
+before evenness, costs more than it gives: with 25 classes, three a video, and eight videos for a
+split, no placement has all of them everywhere, and one with many of them is off by 40 points.
 
 Sizes come before classes; the slack is what sizes may be off before that. It is 0 where sizes alone
 were asked for, and for `stratified` one frame in 200: without it, of a dozen videos a single

@@ -12,10 +12,10 @@ One stage for each figure of the objective; each is held while the next one is l
 
 import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,8 +99,6 @@ def _silence() -> Iterator[None]:
     It is written by C, behind Python's back, and a program may be reading our one JSON document.
     """
     libc = ctypes.CDLL(None)
-    if sys.stdout is not None:
-        sys.stdout.flush()
     libc.fflush(None)
     with ExitStack() as undo:
         try:
@@ -109,7 +107,7 @@ def _silence() -> Iterator[None]:
             yield
             return
         undo.callback(os.close, kept)
-        with open(os.devnull, "wb") as nowhere:
+        with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
         undo.callback(os.dup2, kept, 1)
         undo.callback(libc.fflush, None)

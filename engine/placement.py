@@ -183,8 +183,8 @@ def best_possible_points(
 
     Returns:
         In percentage points, a largest deviation that no assignment can undercut. Exact for up to 8
-        units in 3 splits. Otherwise the best of three bounds: no split holds part of an instance, the largest unit
-        lies somewhere as a whole, a closed split holds nothing.
+        units in 3 splits. Otherwise the best of three bounds: no split holds part of an instance,
+        the largest unit lies somewhere as a whole, a closed split holds nothing.
     """
     few = len(amounts) <= _EXACT_UNITS
     if few and len(open_splits) ** len(amounts) <= _EXACT_WAYS:

@@ -248,7 +248,7 @@ def test_folds_select_rows_as_they_were_written(tmp_path):
         tmp_path / "a.zip",
         frames=40,
         labels=("person", "dog"),
-        hidden={i: (0, 1) for i in range(12)},
+        hidden=dict.fromkeys(range(12), (0, 1)),
         **SMALL,
     )
     prepared([tmp_path / "a.zip"], tmp_path / "out", folds=4, warn_on=("mask_empty",))

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import sys
 from fractions import Fraction
 from itertools import product
 
@@ -171,9 +172,9 @@ def test_what_the_solver_prints_stays_out_of_standard_output(capfd, monkeypatch)
 
     monkeypatch.setattr(scipy.optimize, "milp", talkative)
     rows, frames = uneven(13, 3, 16)
-    print("before")
+    sys.stdout.write("before\n")
     placed = place_groups(table_of(rows), frames, USUAL, stratified=True)
-    print("after")
+    sys.stdout.write("after\n")
     ctypes.CDLL(None).fflush(None)
     assert placed.solver["name"] == "milp"
     assert capfd.readouterr().out == "before\nafter\n"

@@ -650,6 +650,23 @@ def test_a_rare_class_is_in_as_many_splits_as_it_has_groups_for(holders):
         assert sizes(got) == [240, 30, 30]
 
 
+def test_the_integer_program_does_not_see_the_order_of_the_input():
+    random = np.random.default_rng(3)
+    rows = []
+    for video in range(14):
+        chances = random.dirichlet((2, 1, 0.7))
+        labels = random.choice(["a", "b", "c"], int(random.integers(10, 90)), p=chances)
+        rows += [(f"v{video:02d}", i, {str(label): 1}) for i, label in enumerate(labels)]
+    shares, found = exact_ratios(USUAL), []
+    for turn in range(3):
+        data = made([rows[i] for i in random.permutation(len(rows))] if turn else rows)
+        rule = Rule(strategy="stratified", groups=data.video_names, seed=0)
+        divided = divide_frames(data, shares, rule)
+        assert (divided.solver["name"], divided.solver["optimal"]) == ("milp", True)
+        found.append(by_id(data, divided.codes))
+    assert found[0] == found[1] == found[2]
+
+
 def test_seeds_decide_between_equal_groups():
     rows = [(f"v{v:02d}", i, {"a": 1}) for v in range(20) for i in range(5)]
     data = made(rows)
