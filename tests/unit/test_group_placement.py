@@ -140,6 +140,32 @@ def test_beyond_a_dozen_the_program_finds_what_enumeration_would(groups, classes
     assert placed.solver["least_max_deviation_points"] == placed.value[3] / 100
 
 
+@pytest.mark.parametrize("groups", [10, 14])
+def test_presence_of_a_rare_class_comes_before_evenness_where_it_is_asked_for(groups):
+    rows, frames = [[1]] * 4 + [[0]] * (groups - 4), np.full(groups, 10, dtype=np.int64)
+    for stratified, held in ((True, [2, 1, 1]), (False, [3, 0, 1])):
+        goal = GroupGoal.of(table_of(rows), frames, USUAL, stratified=stratified)
+        _, value = search_groups(goal, seeded_start=False)
+        proof = prove_groups(goal, value)
+        for codes in (enumerate_groups(goal) if groups == 10 else proof.codes, proof.codes):
+            assert sorted(np.bincount(codes[:4], minlength=3).tolist()) == sorted(held)
+
+
+def test_the_program_agrees_with_enumeration_where_classes_are_absent():
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        rows = random.integers(1, 6, (9, 4)) * (random.random((9, 4)) < 0.4)
+        frames = random.integers(5, 9, 9).astype(np.int64)
+        for stratified in (True, False):
+            goal = GroupGoal.of(table_of(rows), frames, USUAL, stratified=stratified)
+            _, value = search_groups(goal, seeded_start=False)
+            best = goal.value(enumerate_groups(goal))
+            assert value >= best
+            proof = prove_groups(goal, value)
+            assert proof.codes is not None
+            assert goal.value(proof.codes) == best, (seed, stratified)
+
+
 def test_the_program_can_better_the_search():
     rows, frames = uneven(16, 10, 26)
     goal = GroupGoal.of(table_of(rows), frames, USUAL, stratified=True)
