@@ -3,7 +3,8 @@
 Question: ten drawn corpora of video frames with several labels a frame, split 80/10/10 by each
 splitter. A splitter leaks if a video has frames in more than one split. Deviation is what a split's
 share of the instances of a class is off its ratio, in percentage points: of the worst class, and in
-the mean over the classes, which decides between equals. Size is the same for frames.
+the mean over the classes, which decides between equals. Size is the same for frames. A class is
+absent where a split has none of it, though the class is in videos enough.
 
 How each peer is used, to its advantage where there is a choice:
 
@@ -35,7 +36,8 @@ from numpy.typing import NDArray
 
 from benchmarks import harness
 from benchmarks.split_corpora import Corpus, corpora
-from engine.splits import SplitInput, assign
+from engine.split_input import SplitInput
+from engine.splits import Strategy, assign
 
 __all__ = ["main"]
 
@@ -47,11 +49,12 @@ _PACKAGES = ("sam2prep", "numpy", "scikit-learn", "iterative-stratification")
 _Split = NDArray[np.int8]
 
 
-def _ours(strategy: str, **grouping: Any) -> Callable[[Corpus], _Split]:
-    """The one place that calls the engine: `grouping` becomes arguments of `assign`."""
+def _ours(strategy: Strategy, *, by_video: bool = False) -> Callable[[Corpus], _Split]:
+    """The one place that calls the engine."""
 
     def split(corpus: Corpus) -> _Split:
-        return assign(strategy, corpus.data, ratios=_RATIOS, seed=_SEED, **grouping)  # type: ignore[arg-type]
+        groups = corpus.data.video_names if by_video else None
+        return assign(strategy, corpus.data, ratios=_RATIOS, seed=_SEED, groups=groups)
 
     return split
 
@@ -138,6 +141,7 @@ def _iterative_videos(corpus: Corpus) -> _Split:
 
 _SPLITTERS: dict[str, Callable[[Corpus], _Split]] = {
     "sam2prep stratified": _ours("stratified"),
+    "sam2prep stratified, by video": _ours("stratified", by_video=True),
     "sam2prep temporal": _ours("temporal"),
     "scikit-learn StratifiedShuffleSplit": _stratified_shuffle,
     "scikit-learn StratifiedGroupKFold": _stratified_group,
@@ -145,7 +149,7 @@ _SPLITTERS: dict[str, Callable[[Corpus], _Split]] = {
     "iterative-stratification of videos": _iterative_videos,
 }
 # Ours that keep videos whole: a leak of theirs is a wrong answer.
-_WHOLE = ("sam2prep temporal",)
+_WHOLE = ("sam2prep stratified, by video", "sam2prep temporal")
 
 
 def _shares(data: SplitInput, split: _Split) -> NDArray[np.float64]:
@@ -163,6 +167,15 @@ def _deviation(data: SplitInput, split: _Split) -> float:
 
 def _mean_deviation(data: SplitInput, split: _Split) -> float:
     return round(100 * float(np.abs(_shares(data, split) - _RATIOS).max(axis=1).mean()), 3)
+
+
+def _absent(data: SplitInput, split: _Split) -> int:
+    """How often a split lacks a class, counting of a class no more than it has videos for."""
+    present = np.unique(data.classes.astype(np.int64) * len(data.video_names)
+                        + np.repeat(data.video, np.diff(data.indptr)))  # fmt: skip
+    videos = np.bincount(present // len(data.video_names), minlength=len(data.class_names))
+    held = (_shares(data, split) > 0).sum(axis=1)
+    return int(np.maximum(np.minimum(videos[videos > 0], len(_RATIOS)) - held, 0).sum())
 
 
 def _leaking(data: SplitInput, split: _Split) -> int:
@@ -186,6 +199,7 @@ def _measure(corpus: Corpus, name: str) -> dict[str, Any]:
         "size_deviation_points": round(100 * float(np.abs(sizes / len(split) - _RATIOS).max()), 3),
         "max_class_deviation_points": _deviation(data, split),
         "mean_class_deviation_points": _mean_deviation(data, split),
+        "absent": _absent(data, split),
         "videos_in_several_splits": _leaking(data, split),
         "cpu_sec": round(seconds, 3),
         "digest": hashlib.sha256(split.tobytes()).hexdigest()[:16],
@@ -241,7 +255,7 @@ def _line(row: dict[str, Any]) -> str:
     return (
         f"class {row['max_class_deviation_points']:7.3f} "
         f"mean {row['mean_class_deviation_points']:7.3f}  "
-        f"size {row['size_deviation_points']:6.3f}  "
+        f"absent {row['absent']:3}  size {row['size_deviation_points']:6.3f}  "
         f"leaking {row['videos_in_several_splits']:4}  {row['cpu_sec']:7.3f} s"
     )
 

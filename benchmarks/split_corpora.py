@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.splits import SplitInput
+from engine.split_input import SplitInput
 
 __all__ = ["Corpus", "corpora"]
 

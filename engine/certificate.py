@@ -77,11 +77,14 @@ def certify(account: Account) -> dict[str, Any]:
 
     Returns:
         A JSON document with sorted keys. `best_possible_points` is a lower bound of a class's
-        largest deviation, taken alone: exact up to 8 frames (or groups). Classes without an
-        instance are left out. `gap_points` of the solver is how far the largest deviation is above
-        what is known to be unavoidable: 0 where the assignment is proved to be the best.
-        `smallest_distance_frames` is in steps of `frame_index`. `neighbours` is None where no video
-        is divided. `near_duplicates` is None: not looked for.
+        largest deviation, taken alone: exact up to 8 frames (or groups);
+        `best_possible_present_points` the same with the class in as many splits as it has frames
+        (or groups) for, `absences` how many of these it is not in, `too_rare` all that in words.
+        `reason` says why a limit does not hold. Classes without an instance are left out.
+        `gap_points` of the solver is how far the largest deviation is above what is known to be
+        unavoidable: 0 where the assignment is proved to be the best. `smallest_distance_frames` is
+        in steps of `frame_index`. `neighbours` is None where no video is divided.
+        `near_duplicates` is None: not looked for.
     """
     data, codes = account.data, account.codes
     classes = _classes(account)
@@ -91,14 +94,14 @@ def certify(account: Account) -> dict[str, Any]:
     groups, groups_apart = _held(account, account.unit_of_video[data.video])
     neighbours = None if account.groups is not None else _neighbours(data, codes)
     document = {
-        "bound": _limit(_BOUND_POINTS, classes),
+        "bound": _limit(_BOUND_POINTS, account, classes),
         "classes": classes,
         "empty_splits": _empty_splits(account),
         "frames": len(data),
         "frames_without_class": account.by_name(
             np.bincount(codes[bare], minlength=len(account.names))
         ),
-        "goal": _limit(_GOAL_POINTS, classes),
+        "goal": _limit(_GOAL_POINTS, account, classes),
         "groups": groups,
         "groups_in_several_splits": groups_apart,
         "near_duplicates": None,
@@ -123,12 +126,12 @@ def certify_folds(account: Account) -> dict[str, Any]:
     classes = _classes(account)
     groups, apart = _held(account, account.unit_of_video[account.data.video])
     document = {
-        "bound": _limit(_BOUND_POINTS, classes),
+        "bound": _limit(_BOUND_POINTS, account, classes),
         "classes": {
             name: {key: row[key] for key in ("instances", "max_deviation_points", "too_rare")}
             for name, row in classes.items()
         },
-        "goal": _limit(_GOAL_POINTS, classes),
+        "goal": _limit(_GOAL_POINTS, account, classes),
         "groups": groups,
         "groups_in_several_folds": apart,
         "sizes": _sizes(account),
@@ -148,10 +151,18 @@ def _solver(account: Account, classes: dict[str, dict[str, Any]]) -> dict[str, A
     solver = account.solver
     least = solver["least_max_deviation_points"]
     if least is None:
-        least = max((row["best_possible_points"] for row in classes.values()), default=None)
+        least = max(
+            (
+                row[f"best_possible_{'' if row['absences'] else 'present_'}points"]
+                for row in classes.values()
+            ),
+            default=None,
+        )
     worst = _worst(classes)["max_deviation_points"]
     known = worst is not None and least is not None
-    gap = 0.0 if solver["optimal"] else max(0.0, round(worst - least, 6)) if known else None
+    gap = (
+        0.0 if solver["optimal"] and known else max(0.0, round(worst - least, 6)) if known else None
+    )
     return {"gap_points": gap, "name": solver["name"], "optimal": solver["optimal"]}
 
 
@@ -206,40 +217,52 @@ def _classes(account: Account) -> dict[str, dict[str, Any]]:
             continue
         total = int(held[code].sum())
         off = [Fraction(int(h), total) - s for h, s in zip(held[code], shares, strict=True)]
-        best = best_possible_points(amounts, shares, open_splits)
+        best, best_present = (
+            best_possible_points(amounts, shares, open_splits, present=present)
+            for present in (False, True)
+        )
+        everywhere = min(len(amounts), len(open_splits))
         rows[data.class_names[code]] = {
+            "absences": max(0, everywhere - int((held[code] > 0).sum())),
             "best_possible_points": _rounded(best),
+            "best_possible_present_points": _rounded(best_present),
             "deviation_points": account.by_name(_rounded(100 * each) for each in off),
             "frames": account.by_name(frames[code]),
             "instances": account.by_name(held[code]),
             "instances_total": total,
             "max_deviation_points": _rounded(100 * max(map(abs, off))),
             "share": account.by_name(_rounded(Fraction(int(h), total)) for h in held[code]),
-            "too_rare": _too_rare(best, len(amounts), total, _unit(account)),
+            "too_rare": _too_rare((best, best_present), len(amounts), total, everywhere, account),
         }
     return dict(sorted(rows.items()))
 
 
-def _unit(account: Account) -> str:
+def _units(account: Account, units: int) -> str:
     if account.groups is None:
-        return "frame"
-    return "video" if account.groups == account.data.video_names else "group of videos"
+        return "frame" if units == 1 else "frames"
+    if account.groups == account.data.video_names:
+        return "video" if units == 1 else "videos"
+    return "group of videos" if units == 1 else "groups of videos"
 
 
-def _too_rare(best: Fraction, units: int, total: int, unit: str) -> str | None:
+def _too_rare(
+    best: tuple[Fraction, Fraction], units: int, total: int, splits: int, account: Account
+) -> str | None:
     """Why a class cannot keep within the bound, or None if nothing is known against it."""
-    if best <= _BOUND_POINTS:
+    every, present = (
+        f"no assignment{which} comes nearer than {float(points):.1f} points"
+        if points > _BOUND_POINTS
+        else None
+        for points, which in zip(best, ("", f" with it in {splits} splits"), strict=True)
+    )
+    parts = [every, present] if best[0] < best[1] else [every]
+    said = ", and ".join(part for part in parts if part)
+    if not said:
         return None
-    units_named = (
-        unit if units == 1 else unit.replace("group", "groups") + "s" * ("group" not in unit)
-    )
-    return (
-        f"{total} instance{'s' * (total != 1)} in {units} {units_named}: "
-        f"no assignment comes nearer than {float(best):.1f} points"
-    )
+    return f"{total} instance{'s' * (total != 1)} in {units} {_units(account, units)}: {said}"
 
 
-def _limit(points: float, classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _limit(points: float, account: Account, classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Whether all classes keep within a limit, and which of those that do not could have."""
     off = [name for name, row in classes.items() if row["max_deviation_points"] > points]
     cannot = [name for name in off if classes[name]["best_possible_points"] > points]
@@ -249,7 +272,32 @@ def _limit(points: float, classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "holds": not off,
         "holds_where_possible": len(off) == len(cannot),
         "points": points,
+        "reason": _reason(points, len(off), len(cannot), account) if off else None,
     }
+
+
+def _reason(points: float, off: int, cannot: int, account: Account) -> str:
+    """Why a limit does not hold, as far as that is known."""
+    single = "" if account.groups is not None else "single "
+    units = _units(account, 2)
+    parts = []
+    if cannot:
+        parts.append(
+            f"{cannot} of {off} classes that are off cannot be nearer, however {single}{units} are "
+            "dealt out (too_rare says how near)"
+        )
+    # Counted in hundredths of a point, rounded up: a hundredth less is what was proved.
+    least = (account.solver["least_max_deviation_points"] or 0.0) - 0.01
+    if least > points:
+        parts.append(
+            f"of all ways to deal out {units} with sizes, and presence of rare classes, as good "
+            f"as here, the best is off by {least:.2f} points or more"
+        )
+    if not parts and account.solver.get("classless"):
+        parts.append(f"{units} are divided without regard to classes")
+    if not parts:
+        parts.append(f"not known: the best way to deal out {single}{units} was not proved")
+    return "; ".join(parts)
 
 
 def _empty_splits(account: Account) -> dict[str, str]:
@@ -265,7 +313,9 @@ def _empty_splits(account: Account) -> dict[str, str]:
             reasons[name] = "there are no frames"
         else:
             few = f"{n} frame{'s' * (n != 1)}"
-            reasons[name] = f"{few} at a ratio of {float(share):g} leave none for it"
+            reasons[name] = (
+                f"{few} at a ratio of {float(share):g} leave{'s' * (n == 1)} none for it"
+            )
     return reasons
 
 

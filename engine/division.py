@@ -201,9 +201,16 @@ class Division:
         rule = self._wish.rule(data, self._groups)
         return Account(
             data=data, codes=assignment[kept], names=SPLIT_NAMES,
-            shares=exact_ratios(self._wish.ratios), solver=self._solver,
+            shares=exact_ratios(self._wish.ratios),
+            solver=self._known(assignment, self._solver),
             groups=_whole(rule.groups_of(data), data, assignment[kept]),
         )  # fmt: skip
+
+    def _known(self, assignment: _Codes, solver: dict[str, Any]) -> dict[str, Any]:
+        """What a solver proved holds for the frames it was given, and for no fewer."""
+        if np.array_equal(assignment, self.assignment):
+            return solver
+        return solver | {"optimal": None, "least_max_deviation_points": None}
 
     def _folds_document(self, assignment: _Codes) -> dict[str, Any]:
         count = self.fold_count or 0
@@ -213,7 +220,7 @@ class Division:
         rule = self._wish.rule(data, self._groups)
         account = Account(
             data=data, codes=folds[folds >= 0], names=names, shares=fold_shares(count),
-            solver=self._fold_solver,
+            solver=self._known(assignment, self._fold_solver),
             groups=_whole(rule.groups_of(data), data, folds[folds >= 0]),
         )  # fmt: skip
         return {

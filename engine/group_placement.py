@@ -75,7 +75,8 @@ def place_groups(
         return _result(
             "milp", proof.codes, goal.value(proof.codes), optimal=True, worst=proof.worst
         )
-    return _result("search", codes, value, optimal=False, worst=proof.worst)
+    comparable = value[:3] == proof.before
+    return _result("search", codes, value, optimal=False, worst=proof.worst if comparable else None)
 
 
 def _result(

@@ -10,7 +10,12 @@ last nodes allowed: there another build of HiGHS may need a node more.
 One stage for each figure of the objective; each is held while the next one is lowered.
 """
 
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +30,8 @@ _Codes = npt.NDArray[np.int8]
 _Floats = npt.NDArray[np.float64]
 
 _MOST_GROUPS = 400
-_MOST_ENTRIES = 200_000  # of the constraints
-_NODE_ENTRIES = 5_000_000  # nodes times entries a stage: a few seconds on a core of 2020
+_MOST_ENTRIES = 40_000  # of the constraints
+_NODE_ENTRIES = 1_000_000  # nodes times entries a stage: some seconds in all
 _MILLION = 1_000_000
 _NEAR = 1e-5  # ten times what HiGHS takes for feasible
 _NEAR_TOTAL = 1e-3  # what a sum of rounded deviations may be below their sum
@@ -41,10 +46,12 @@ class Proof:
         codes: int8 (groups,), the best placement; None if that was not proved to the end.
         worst: the smallest possible largest deviation, in hundredths of a point, among placements
             as good in what comes before it; None if that was not proved.
+        before: what comes before it, as far as it was proved, else as it was known.
     """
 
     codes: _Codes | None
     worst: int | None
+    before: tuple[int, ...]
 
 
 def prove_groups(goal: GroupGoal, value: Value) -> Proof:
@@ -60,28 +67,51 @@ def prove_groups(goal: GroupGoal, value: Value) -> Proof:
     groups, splits = len(goal.frames), len(goal.open)
     entries = 3 * splits * len(goal.table.columns) + 4 * splits * groups
     if groups > _MOST_GROUPS or entries > _MOST_ENTRIES or value[0]:
-        return Proof(codes=None, worst=None)
+        return Proof(codes=None, worst=None, before=value[:3])
     program = _Program(goal=goal)
     worst: int | None = None
     bounds = list(value)
     codes: _Codes | None = None
-    for stage in range(1, 6):
+    for stage in range(1, 7):
         if bounds[stage] == 0:
             program.hold(stage, 0)
             continue
         codes = program.solve(stage, bounds[stage])
         if codes is None:
-            return Proof(codes=None, worst=worst)
+            return Proof(codes=None, worst=worst, before=tuple(bounds[:3]))
         found = goal.value(codes)
         if found[:stage] != tuple(bounds[:stage]) or found[stage] > bounds[stage]:
-            return Proof(codes=None, worst=worst)  # a tolerance was used: no proof
+            # A tolerance was used: no proof.
+            return Proof(codes=None, worst=worst, before=tuple(bounds[:3]))
         bounds = list(found)
         worst = found[3] if stage == 3 else worst
         program.hold(stage, found[stage])
-    last = program.solve(6, 0)
+    last = program.solve(7, 0)
     if last is None or goal.value(last) != tuple(bounds):
-        return Proof(codes=None, worst=bounds[3])
-    return Proof(codes=last, worst=bounds[3])
+        return Proof(codes=None, worst=bounds[3], before=tuple(bounds[:3]))
+    return Proof(codes=last, worst=bounds[3], before=tuple(bounds[:3]))
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep standard output free of what HiGHS leaves there, with its log off too.
+
+    It is written by C, behind Python's back, and a program may be reading our one JSON document.
+    """
+    libc = ctypes.CDLL(None)
+    libc.fflush(None)
+    with ExitStack() as undo:
+        try:
+            kept = os.dup(1)
+        except OSError:  # no standard output: nothing to keep free
+            yield
+            return
+        undo.callback(os.close, kept)
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        undo.callback(os.dup2, kept, 1)
+        undo.callback(libc.fflush, None)
+        yield
 
 
 @dataclass(kw_only=True, eq=False)
@@ -169,18 +199,21 @@ class _Program:
         if stage == 1:
             return [self.excess], 1 / _MILLION
         if stage == 2:
-            return self.absent + np.arange(self.cells), 1
+            rare = np.tile(self.goal.rare, self.splits)
+            return self.absent + np.flatnonzero(rare), 1
         if stage == 3:
             return [self.worst], 1
         if stage == 4:
+            return self.absent + np.arange(self.cells), 1
+        if stage == 5:
             return [self.total], 1
         return self.error + np.arange(self.splits), 1 / _MILLION
 
     def hold(self, stage: int, figure: int) -> None:
         """Let the figure of a stage never again be above this."""
         columns, unit = self._figure(stage)
-        near = _NEAR_TOTAL if stage == 4 else 0.0 if unit == 1 else _NEAR
-        closed = float(np.delete(self.goal.quotas, self.goal.open).sum()) if stage == 5 else 0.0
+        near = _NEAR_TOTAL if stage == 5 else 0.0 if unit == 1 else _NEAR
+        closed = float(np.delete(self.goal.quotas, self.goal.open).sum()) if stage == 6 else 0.0
         self._row(columns, 1, -np.inf, (figure - closed) * unit + near)
 
     def solve(self, stage: int, known: int) -> _Codes | None:
@@ -190,7 +223,7 @@ class _Program:
 
         cost = np.zeros(self.total + 1)
         upper = self.upper.copy()
-        if stage == 6:
+        if stage == 7:
             numbers = np.arange(self.error, dtype=np.uint64)
             cost[: self.error] = mixed_bits(numbers) >> np.uint64(64 - _WEIGHT_BITS)
         else:
@@ -201,13 +234,14 @@ class _Program:
         at = (np.concatenate(self.rows).astype(int), np.concatenate(self.columns).astype(int))
         shape = (len(self.low), self.total + 1)
         matrix = coo_array((np.concatenate(self.values), at), shape=shape).tocsc()
-        result = milp(
-            cost,
-            constraints=LinearConstraint(matrix, self.low, self.high),
-            integrality=self.whole,
-            bounds=Bounds(np.zeros(self.total + 1), upper),
-            options={"node_limit": max(1, _NODE_ENTRIES // matrix.nnz), "mip_rel_gap": 0.0},
-        )
+        with _silence():
+            result = milp(
+                cost,
+                constraints=LinearConstraint(matrix, self.low, self.high),
+                integrality=self.whole,
+                bounds=Bounds(np.zeros(self.total + 1), upper),
+                options={"node_limit": max(1, _NODE_ENTRIES // matrix.nnz), "mip_rel_gap": 0.0},
+            )
         if result.status != 0 or result.x is None:
             return None
         chosen = result.x[: self.error].reshape(self.splits, self.groups)

@@ -21,13 +21,14 @@ _Codes = npt.NDArray[np.int8]
 
 _CHUNK_CELLS = 1 << 22  # placements times splits times classes judged at once: some 100 MB
 _ABSENCE_SHIFT = 7  # as much as 9 points off, one wish among others
+_RARE_ABSENCE_SHIFT = 2  # of a rare class: as much as 200 points off
 _EMPTY_SPLIT = 1 << 58  # above everything: a split keeps its last group
 _CLASS_WHOLE = 1 << 19
 # A point of size outweighs 256 points of a class, or, where sizes have some slack, 8 or 1.
 _SIZE_WHOLES, _SIZE_WHOLE_EXACT = (1 << 27, 1 << 22, 1 << 19), (1 << 27,)
 # With as many groups as get only so many starts, the last swaps gain next to nothing.
-_FEW_STARTS, _HASTE = 4, 3
-_STARTS, _ENTRIES = 32, 1 << 17  # all starts together have no more entries than that
+_FEW_STARTS, _HASTE = 8, 1
+_STARTS, _ENTRIES = 32, 1 << 16  # all starts together have no more entries than that
 _WORST_SEARCHES, _WORST_POWER = 16, 3
 
 
@@ -112,6 +113,9 @@ class _Search:
         """Orders in which the splits are filled."""
         return max(1, min(_STARTS, _ENTRIES // len(self.sized.columns)))
 
+    def _done(self, value: Value) -> bool:
+        return self.starts <= _FEW_STARTS and good_enough(value)
+
     def run(self) -> tuple[_Codes, Value]:
         sizes = _SIZE_WHOLES if self.goal.slack and self.goal.table.width else _SIZE_WHOLE_EXACT
         best, value = self._fill(self._order(0)), None
@@ -122,8 +126,7 @@ class _Search:
                 found = self.goal.value(codes)
                 if value is None or found < value:
                     best, value = codes, found
-                hurried = self.starts <= _FEW_STARTS
-                if value == self.goal.least or (hurried and good_enough(value)):
+                if value == self.goal.least or self._done(value):
                     return best, value
         return self._lower_worst(best, value or self.goal.value(best))
 
@@ -142,6 +145,7 @@ class _Search:
         if weights is not None:
             whole[:-1] = np.maximum(class_whole * weights >> 10, 1)
         absence = np.full(self.sized.width, class_whole**2 >> _ABSENCE_SHIFT)
+        absence[:-1][self.goal.rare] = class_whole**2 << _RARE_ABSENCE_SHIFT
         whole[-1], absence[-1] = size_whole, _EMPTY_SPLIT
         return Goal.of(
             self.sized,
@@ -165,8 +169,8 @@ class _Search:
     def _lower_worst(self, codes: _Codes, value: Value) -> tuple[_Codes, Value]:
         """Search on with more weight on the classes that are far off, as long as it gains."""
         power, width = 1, self.goal.table.width
-        for turn in range(min(_WORST_SEARCHES, 8 * _ENTRIES // len(self.sized.columns))):
-            if power > _WORST_POWER or not width or not value[3]:
+        for turn in range(min(_WORST_SEARCHES, 16 * _ENTRIES // len(self.sized.columns))):
+            if power > _WORST_POWER or not width or not value[3] or self._done(value):
                 break
             held = np.zeros((len(self.goal.shares), width), dtype=np.int64)
             at = (codes[self.goal.table.unit_of_entry()], self.goal.table.columns)

@@ -171,7 +171,7 @@ def _place_rare(table: ClassTable, copies: _Int, sizes: _Int, goal: Goal) -> tup
 
 
 def best_possible_points(
-    amounts: _Int, shares: Sequence[Fraction], open_splits: Sequence[int]
+    amounts: _Int, shares: Sequence[Fraction], open_splits: Sequence[int], *, present: bool = False
 ) -> Fraction:
     """A bound on how evenly one class can be spread, taken alone.
 
@@ -179,17 +179,17 @@ def best_possible_points(
         amounts: int64 (units,), instances of the class in each unit that has any, >= 1.
         shares: wanted share of each split, summing to 1.
         open_splits: splits that may hold anything, ascending.
+        present: look only at assignments with the class in as many splits as it has units for.
 
     Returns:
         In percentage points, a largest deviation that no assignment can undercut. Exact for up to 8
-        units in 3 splits, among assignments with the class in as many splits as it has units for.
-        Otherwise the best of three bounds: no split holds part of an instance, the largest unit
-        lies somewhere as a whole, a closed split holds nothing.
+        units in 3 splits. Otherwise the best of three bounds: no split holds part of an instance,
+        the largest unit lies somewhere as a whole, a closed split holds nothing.
     """
     few = len(amounts) <= _EXACT_UNITS
     if few and len(open_splits) ** len(amounts) <= _EXACT_WAYS:
         sizes = tuple(sorted(amounts.tolist()))
-        return _best_of_all_ways(sizes, tuple(shares), tuple(open_splits))
+        return _best_of_all_ways(sizes, tuple(shares), tuple(open_splits), present)
     total, step = int(amounts.sum()), int(np.gcd.reduce(amounts))
     parts = largest_remainder(total // step, shares).tolist()
     whole_parts = (abs(Fraction(p * step, total) - s) for p, s in zip(parts, shares, strict=True))
@@ -199,11 +199,14 @@ def best_possible_points(
 
 @lru_cache(maxsize=4096)  # rare classes mostly have the same few amounts
 def _best_of_all_ways(
-    amounts: tuple[int, ...], shares: tuple[Fraction, ...], open_splits: tuple[int, ...]
+    amounts: tuple[int, ...],
+    shares: tuple[Fraction, ...],
+    open_splits: tuple[int, ...],
+    present: bool,
 ) -> Fraction:
     ways = np.array(list(product(open_splits, repeat=len(amounts))), dtype=np.int8)
     held = np.stack([(ways == split) @ np.array(amounts) for split in range(len(shares))])
-    needed = list(open_splits[: len(amounts)])
+    needed = list(open_splits[: len(amounts) * present])
     held = np.unique(held[:, (held[needed] > 0).all(axis=0)], axis=1)
     off = (
         max(abs(Fraction(h, sum(amounts)) - s) for h, s in zip(way, shares, strict=True))

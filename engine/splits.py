@@ -134,8 +134,8 @@ def divide_frames(data: SplitInput, shares: tuple[Fraction, ...], rule: Rule) ->
 
 
 def _divided(codes: npt.NDArray[np.int8], solver: str) -> Divided:
-    unknown = {"name": solver, "optimal": None, "least_max_deviation_points": None}
-    return Divided(codes=codes, solver=unknown)
+    known = {"name": solver, "optimal": None, "least_max_deviation_points": None}
+    return Divided(codes=codes, solver=known | {"classless": solver in ("shuffle", "segments")})
 
 
 def _groups(
@@ -156,7 +156,10 @@ def _groups(
         table, frames[order].astype(np.int64), shares,
         stratified=rule.strategy == "stratified", seeded_start=plain,
     )  # fmt: skip
-    return Divided(codes=placed.codes[place[of_frame]], solver=placed.solver)
+    solver = placed.solver
+    if plain:  # what was proved is proved of sizes alone
+        solver |= {"classless": True, "least_max_deviation_points": None}
+    return Divided(codes=placed.codes[place[of_frame]], solver=solver)
 
 
 def _classless(units: int) -> ClassTable:

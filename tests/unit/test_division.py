@@ -5,11 +5,15 @@ import json
 from collections import Counter, defaultdict
 
 import datasets
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import engine
+from engine.division import divide
 from engine.errors import ConfigError, UsageError
+from engine.frame_index import FrameIndex
 from engine.sample_export import write_sample_export
 from engine.split_file import parse_ranges
 
@@ -39,7 +43,8 @@ def prepared(sources, out, **config):
 
 
 def index_of(out):
-    return pq.read_table(out / "index/frames.parquet").to_pylist()
+    rows = pq.read_table(out / "index").to_pylist()
+    return sorted(rows, key=lambda row: (row["video_id"], row["frame_index"], row["id"]))
 
 
 def split_of(out):
@@ -82,7 +87,7 @@ def test_whole_videos_stay_whole(exports, tmp_path, split, group_by):
     assert paper["neighbours"] is None
     assert paper["smallest_distance_frames"] is None
     assert paper["videos_in_several_splits"] == paper["groups_in_several_splits"] == 0
-    assert paper["solver"] == {"gap_points": 0.0, "name": "enumeration", "optimal": True}
+    assert (paper["solver"]["name"], paper["solver"]["optimal"]) == ("enumeration", True)
     counted = Counter(next(iter(each)) for each in splits.values())
     assert paper["groups"] == dict(sorted(counted.items()))
     assert "split_leakage" not in found_in(tmp_path)
@@ -237,6 +242,52 @@ def test_folds_share_out_train_and_validation(exports, tmp_path, how):
     }
 
 
+def test_folds_select_rows_as_they_were_written(tmp_path):
+    # The first frames have no objects, so the row that has comes before them in its file.
+    write_sample_export(
+        tmp_path / "a.zip",
+        frames=40,
+        labels=("person", "dog"),
+        hidden=dict.fromkeys(range(12), (0, 1)),
+        **SMALL,
+    )
+    prepared([tmp_path / "a.zip"], tmp_path / "out", folds=4, warn_on=("mask_empty",))
+    data = datasets.load_from_disk(str(tmp_path / "out/hf"))
+    rows = index_of(tmp_path / "out")
+    assert data["train"]["frame_index"] != sorted(data["train"]["frame_index"])
+    for row in rows:
+        if row["split"]:
+            assert data[row["split"]][row["row"]]["id"] == row["id"]
+    for fold in range(4):
+        file = json.loads((tmp_path / f"out/folds/fold-{fold}.json").read_text())
+        chosen = {
+            data[name][place]["id"]
+            for name, text in file["rows"]["validation"].items()
+            for place in parse_ranges(text).tolist()
+        }
+        assert chosen == {row["id"] for row in rows if row["fold"] == fold}
+
+
+def test_what_was_proved_is_not_claimed_of_fewer_frames():
+    videos = [f"v{place // 7}" for place in range(42)]
+    frames = [place % 7 for place in range(42)]
+    table = pa.table({
+        "id": [f"{video}/{frame:06d}" for video, frame in zip(videos, frames, strict=True)],
+        "video_id": videos, "frame_index": frames, "timestamp_sec": [0.1 * n for n in frames],
+        "labels": [["dog"] if int(video[1]) % 2 else ["cat"] for video in videos],
+    })  # fmt: skip
+    index = FrameIndex(files=(), table=table)
+    division = divide(index, np.ones(42, dtype=bool), engine.Config(group_by="video", folds=2))
+    fewer = division.assignment.copy()
+    for assignment, optimal in ((division.assignment, True), (fewer, None)):
+        fewer[0] = -1
+        document = division.document(assignment)
+        for paper in (document["certificate"], document["folds"]["certificate"]):
+            assert paper["solver"]["name"] == "enumeration"
+            assert paper["solver"]["optimal"] is optimal
+            assert ("the best is off by" in (paper["goal"]["reason"] or "")) is bool(optimal)
+
+
 def test_without_folds_there_are_none(exports, tmp_path):
     prepared(exports, tmp_path)
     assert not (tmp_path / "folds").exists()
@@ -356,8 +407,8 @@ def test_one_frame_is_for_training(tmp_path):
     assert summary["splits"] == {"train": 1, "validation": 0, "test": 0}
     paper = split_of(tmp_path / "out")["certificate"]
     assert paper["empty_splits"] == {
-        "test": "1 frame at a ratio of 0.1 leave none for it",
-        "validation": "1 frame at a ratio of 0.1 leave none for it",
+        "test": "1 frame at a ratio of 0.1 leaves none for it",
+        "validation": "1 frame at a ratio of 0.1 leaves none for it",
     }
     assert "split_leakage" not in found_in(tmp_path / "out")
 
@@ -366,5 +417,8 @@ def test_bytes_do_not_depend_on_the_order_of_sources(exports, tmp_path):
     how = {"group_by": "video", "folds": 2}
     prepared(exports, tmp_path / "one", **how)
     prepared(exports[::-1], tmp_path / "two", **how)
-    for name in ("split.json", "folds/fold-0.json", "folds/fold-1.json", "index/frames.parquet"):
+    indexes = sorted(path.name for path in (tmp_path / "one/index").iterdir())
+    assert indexes == sorted(path.name for path in (tmp_path / "two/index").iterdir())
+    indexes = [f"index/{name}" for name in indexes]
+    for name in ("split.json", "folds/fold-0.json", "folds/fold-1.json", *indexes):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
