@@ -31,7 +31,7 @@ _Floats = npt.NDArray[np.float64]
 
 _MOST_GROUPS = 400
 _MOST_ENTRIES = 40_000  # of the constraints
-_NODE_ENTRIES = 1_000_000  # nodes times entries a stage: some seconds in all
+_NODE_ENTRIES = 250_000  # nodes times entries a stage: a few seconds in all
 _MILLION = 1_000_000
 _NEAR = 1e-5  # ten times what HiGHS takes for feasible
 _NEAR_TOTAL = 1e-3  # what a sum of rounded deviations may be below their sum
