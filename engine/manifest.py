@@ -30,6 +30,7 @@ __all__ = [
     "encode",
     "is_whole",
     "make_manifest",
+    "owned",
     "read_json",
     "read_manifest",
     "sealed",
@@ -81,6 +82,7 @@ def make_manifest(
     status: str,
     samples: int,
     files: Sequence[FileDigest],
+    folders: Sequence[str],
 ) -> dict[str, Any]:
     """Make the manifest of a dataset.
 
@@ -91,6 +93,7 @@ def make_manifest(
         samples: rows in all splits.
         files: every file of the dataset but the manifest, `summary.json`, and the images that
             digest shards among them list.
+        folders: those at the top of OUT.
     """
     document: dict[str, Any] = {
         "manifest_version": 1,
@@ -103,6 +106,7 @@ def make_manifest(
         "config": dict(config),
         "status": status,
         "samples": samples,
+        "folders": sorted(folders),
         "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
         # Tables of further files, with their digests: images that are files of their own.
         "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
@@ -168,12 +172,29 @@ def state_of(out: str) -> OutState:
     if exists(join(out, "manifest.json")):
         return OutState.FINISHED
     files = list_files(out)
-    ours = {LOCK, STAGING, *FOLDERS, *FILES}
-    strange = is_file(out) or not all(file.split("/", 1)[0] in ours for file in files)
-    if strange or files == ["README.md"]:  # many a folder has one; ours is never alone
+    strange = {file.split("/", 1)[0] for file in files} - owned(out)
+    if strange or is_file(out):  # a folder of the same name as one of ours may be anybody's
         return OutState.FOREIGN
-    reported = "report/validation.json" in files and "summary.json" in files
-    # A report that does not say FAILED, without a manifest: the run died while publishing.
-    if reported and read_json(join(out, "report", "validation.json")).get("status") == "FAILED":
+    if join("report", "validation.json") in files:
         return OutState.FAILED
-    return OutState.UNFINISHED if files else OutState.EMPTY
+    return OutState.UNFINISHED if set(files) - {LOCK} else OutState.EMPTY
+
+
+def owned(out: str) -> set[str]:
+    """Name what lies at the top of OUT by the hand of this program.
+
+    Whatever else is there, even under a name that a dataset may use, is somebody's own and is
+    neither replaced nor removed.
+
+    Raises:
+        RunError: a file that says so cannot be read.
+    """
+    ours = {LOCK, STAGING}
+    if exists(join(out, "manifest.json")):
+        manifest = read_json(join(out, "manifest.json"))
+        top = {file["path"] for file in manifest["files"] if "/" not in file["path"]}
+        return ours | top | {*manifest["folders"], "manifest.json", "summary.json"}
+    report = join(out, "report", "validation.json")
+    there = exists(report) and exists(join(out, "summary.json"))
+    failed = there and read_json(report).get("status") == "FAILED"
+    return ours | {"report", "summary.json"} if failed else ours

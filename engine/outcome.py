@@ -15,13 +15,13 @@ from engine.dataset_build import Built
 from engine.export_file import write_exports
 from engine.hf_columns import columns_with
 from engine.intake import Intake
-from engine.manifest import encode, make_manifest, sealed
+from engine.manifest import FOLDERS, encode, make_manifest, sealed
 from engine.publication import publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.report_gather import gather_material
 from engine.root_card import CARD_NAME, content_digest, root_card
-from engine.storage import FileDigest, join, write_bytes
+from engine.storage import FileDigest, exists, join, write_bytes
 from engine.work import Work
 
 __all__ = ["Outcome"]
@@ -115,6 +115,7 @@ class Outcome:
             status=published.status,
             samples=built.samples,
             files=files,
+            folders=[name for name in FOLDERS if exists(join(self.staging, name))],
         )
         write_bytes(join(self.staging, "manifest.json"), encode(manifest))
         publish(self.out)

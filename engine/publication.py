@@ -19,15 +19,17 @@ from typing import Any
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_path
-from engine.errors import RunError
+from engine.errors import OutputError, RunError
 from engine.exchange import exchange
 from engine.manifest import (
     FILES,
     FOLDERS,
     JOURNAL,
+    LOCK,
     STAGING,
     OutState,
     encode,
+    owned,
     read_json,
     state_of,
 )
@@ -95,6 +97,7 @@ def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
             is removed.
 
     Raises:
+        OutputError: something that is not of a dataset lies where a part of it is to go.
         RunError: it could not be completed; the next command will.
     """
     staging = join(out, STAGING)
@@ -106,7 +109,15 @@ def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
         _remove_attempts(join(staging, name))
     folders = {name: _mark(staging, name) for name in FOLDERS if staged(name)}
     files = [name for name in FILES if staged(name)]
-    write_bytes(join(out, JOURNAL), encode({"folders": folders, "files": files}))
+    ours = owned(out)
+    for name in (*folders, *files):
+        if name not in ours and exists(join(out, name)):
+            raise OutputError(
+                join(out, name), "is not of this dataset, which needs its place",
+                advice="move it away, and run this again",
+            )  # fmt: skip
+    gone = sorted(ours - {LOCK, STAGING, *folders, *files})
+    write_bytes(join(out, JOURNAL), encode({"folders": folders, "files": files, "gone": gone}))
     complete(out)
 
 
@@ -181,9 +192,8 @@ def _aside(staging: Path, name: str) -> Path:
 
 
 def _gone(out: str, journal: dict[str, Any]) -> list[str]:
-    """What OUT holds of an earlier run and this one does not have."""
-    kept = {*journal["folders"], *journal["files"]}
-    return [name for name in (*FOLDERS, *FILES) if name not in kept and exists(join(out, name))]
+    """What OUT holds of the version before, and this one does not have."""
+    return [name for name in journal["gone"] if exists(join(out, name))]
 
 
 def _copy(out: str, journal: dict[str, Any]) -> None:

@@ -180,7 +180,7 @@ def test_every_refusal_says_what_to_do(out, failed):
     assert "manifest.json cannot be read" in said(out)
     assert said(out).endswith("; prepare the dataset again")
     (out / "manifest.json").unlink()
-    assert said(out).endswith("did not finish; run its command again")
+    assert said(out).endswith("parts of it are gone; run its command again")
     (out / ".staging").mkdir()
     (out / ".staging/commit.json").write_text("{}")
     assert said(out).endswith("not in its place yet; run its command again")

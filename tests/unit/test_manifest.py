@@ -23,6 +23,7 @@ def document(**changes):
         "status": "PASSED",
         "samples": 12,
         "files": FILES,
+        "folders": ["hf"],
     }
     return make_manifest(**keywords | changes)
 
@@ -116,11 +117,13 @@ def put(out, *names, content=b"{}"):
     ("names", "state"),
     [
         ([], OutState.EMPTY),
-        (["hf/train/data-00000.arrow"], OutState.UNFINISHED),
+        (["hf/train/data-00000.arrow"], OutState.FOREIGN),
         ([".staging/rows/scan.parquet"], OutState.UNFINISHED),
-        (["report/validation.json"], OutState.UNFINISHED),
-        (["summary.json"], OutState.UNFINISHED),
-        (["report/validation.json", "summary.json"], OutState.UNFINISHED),
+        (["report/validation.json"], OutState.FOREIGN),
+        (["summary.json"], OutState.FOREIGN),
+        (["report/validation.json", "summary.json"], OutState.FOREIGN),
+        (["images/000001.png", "README.md"], OutState.FOREIGN),
+        ([".lock"], OutState.EMPTY),
         (["notes.txt"], OutState.FOREIGN),
         (["hf/train/data-00000.arrow", "notes.txt"], OutState.FOREIGN),
         (["data/train.jsonl"], OutState.FOREIGN),
@@ -142,7 +145,7 @@ def test_a_failed_run_is_one_that_says_so(tmp_path):
     put(tmp_path, "report/validation.json", content=b'{"status": "FAILED"}')
     assert state_of(str(tmp_path)) is OutState.FAILED
     put(tmp_path, "report/validation.json", content=b'{"status": "PASSED"}')
-    assert state_of(str(tmp_path)) is OutState.UNFINISHED
+    assert state_of(str(tmp_path)) is OutState.FOREIGN
 
 
 def test_a_place_that_is_not_there_is_empty_and_a_file_is_foreign(tmp_path):

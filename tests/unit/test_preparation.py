@@ -515,18 +515,26 @@ def test_a_failed_output_is_replaced(folder):
 
 
 @pytest.mark.parametrize("validation", ["strict", "standard"])
-def test_leftovers_of_a_run_that_died_while_publishing_are_replaced(folder, validation):
-    """The folders are there, the manifest is not: the next run's files are all that stays."""
+def test_leftovers_of_a_run_that_died_are_replaced(folder, validation):
     bad = write_sample_export(folder / "died.zip", mask_truncated=[2], **CLEAN)
     out, fresh = folder / f"died-{validation}", folder / f"undead-{validation}"
-    prepare([bad.path], out, validation="standard")
-    (out / "manifest.json").unlink()
-    (out / "summary.json").unlink()
     (out / ".staging/rows").mkdir(parents=True)
     (out / ".staging/rows/scan.parquet").write_bytes(b"half")
     prepare([bad.path], out, validation=validation)
     prepare([bad.path], fresh, validation=validation)
     assert tree(out) == tree(fresh)
+
+
+def test_folders_without_a_manifest_are_not_ours_to_remove(folder):
+    """Theirs may be called as ours are: images, index, report."""
+    truth = write_sample_export(folder / "dear.zip", **CLEAN)
+    out = folder / "dear"
+    (out / "images").mkdir(parents=True)
+    (out / "images/mine.png").write_bytes(b"mine")
+    (out / "README.md").write_text("mine")
+    with pytest.raises(OutputError, match="no prepared dataset"):
+        prepare([truth.path], out)
+    assert files_of(out) == ["README.md", "images/mine.png"]
 
 
 def test_a_foreign_folder_is_refused(folder):

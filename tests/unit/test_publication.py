@@ -1,6 +1,7 @@
 """A publication that dies at every step it takes, and is completed by who comes next."""
 
 import contextlib
+import json
 import shutil
 from pathlib import Path
 
@@ -8,14 +9,16 @@ import fsspec
 import pytest
 
 from engine import publication
-from engine.errors import RunError
+from engine.errors import OutputError, RunError
 from engine.manifest import JOURNAL, STAGING, OutState, state_of
 from engine.publication import complete, is_pending, publish
 from engine.storage import AtomicFile, join, list_files, read_bytes, write_bytes
 
 OLD = {
     "hf/train/data.arrow": "old", "hf/state.json": "old", "quarantine/data.arrow": "old",
-    "report/validation.json": "old", "split.json": "old", "manifest.json": "old",
+    "report/validation.json": "old", "split.json": "old", "manifest.json": json.dumps(
+        {"folders": ["hf", "quarantine", "report"], "files": [{"path": "split.json"}]}
+    ),
 }  # fmt: skip
 NEW = {
     "hf/train/data.arrow": "new", "hf/test/data.arrow": "new", "hf/state.json": "new",
@@ -77,6 +80,23 @@ def test_only_what_is_named_is_published(out):
     stage(out)
     publish(out, ("report", "summary.json"))
     assert content(out) == {name: text for name, text in NEW.items() if name[0] in "rs"}
+
+
+def test_what_is_not_of_the_dataset_is_not_replaced(out):
+    stage(out)
+    put(out, {"index/mine.txt": "mine"})
+    before = content(out)
+    with pytest.raises(OutputError, match=r"index: is not of this dataset.*move it away"):
+        publish(out)
+    assert content(out) == before
+
+
+def test_what_somebody_else_put_beside_it_stays(out):
+    stage(out)
+    put(out, {"images/mine.png": "mine", "folds/mine.txt": "mine", "thesis.txt": "mine"})
+    publish(out)
+    own = {"images/mine.png": "mine", "folds/mine.txt": "mine", "thesis.txt": "mine"}
+    assert content(out) == NEW | own
 
 
 class Died(BaseException):
