@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from engine.errors import NotTrainableError, RunError
 from engine.manifest import OutState, read_json, read_manifest, state_of
-from engine.storage import exists, join, list_sizes, read_bytes
+from engine.storage import join, list_sizes, read_bytes
 from engine.tables import read_table
 from engine.visible import visible
 
@@ -25,8 +25,6 @@ __all__ = ["require_trainable"]
 
 _REPORT = "report/validation.json"
 _FILES_NAMED = 5
-# Without a manifest these make no dataset, but they are no wrong address either.
-_REMAINS = (_REPORT, "hf/dataset_dict.json", "split.json", "index")
 _AGAIN = "prepare the dataset again"
 _PAGE = "what to do is in {out}/report/report.html"
 
@@ -48,8 +46,7 @@ def require_trainable(out: str) -> dict[str, Any]:
     if state is OutState.FAILED:
         document = read_json(join(out, _REPORT))
         raise _failed(out, document)
-    remains = state is OutState.FOREIGN and any(exists(join(out, name)) for name in _REMAINS)
-    if state is OutState.UNFINISHED or remains:
+    if state is OutState.UNFINISHED:
         raise NotTrainableError(
             out, ["the run that was to write this dataset did not finish, or parts of it are gone"],
             "run its command again",

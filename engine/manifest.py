@@ -8,6 +8,7 @@ digest of its own content, so that an edit of it does not go unnoticed.
 import hashlib
 import importlib.metadata
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
@@ -52,6 +53,11 @@ FOLDERS = (*FORMATS, "images", "digests", "quarantine", "report", "index", "fold
 FILES = ("README.md", "exports.parquet", "split.json", "summary.json", "manifest.json")
 """Every file that a run may leave at the top of OUT, in the order of their publication."""
 
+# Files that nobody else writes: where one of them is, a folder called as one of ours is ours.
+_REMAINS = re.compile(
+    r"(?:summary|split|report/validation|folds/fold-\d+|hf/dataset_dict|llava/manifest)\.json$"
+    r"|(?:index|digests|parquet)/[\w-]+-\d{5}\.parquet$|(?:hf/\w+|quarantine)/data-\d{5}\.arrow$"
+)
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 
 
@@ -175,7 +181,8 @@ def state_of(out: str) -> OutState:
     strange = {file.split("/", 1)[0] for file in files} - owned(out)
     if strange or is_file(out):  # a folder of the same name as one of ours may be anybody's
         return OutState.FOREIGN
-    if join("report", "validation.json") in files:
+    reported = "report/validation.json" in files and "summary.json" in files
+    if reported and read_json(join(out, "report", "validation.json")).get("status") == "FAILED":
         return OutState.FAILED
     return OutState.UNFINISHED if set(files) - {LOCK} else OutState.EMPTY
 
@@ -184,7 +191,8 @@ def owned(out: str) -> set[str]:
     """Name what lies at the top of OUT by the hand of this program.
 
     Whatever else is there, even under a name that a dataset may use, is somebody's own and is
-    neither replaced nor removed.
+    neither replaced nor removed. A manifest says it exactly; without one, only remains that nobody
+    else leaves show that a run of ours was here.
 
     Raises:
         RunError: a file that says so cannot be read.
@@ -194,7 +202,6 @@ def owned(out: str) -> set[str]:
         manifest = read_json(join(out, "manifest.json"))
         top = {file["path"] for file in manifest["files"] if "/" not in file["path"]}
         return ours | top | {*manifest["folders"], "manifest.json", "summary.json"}
-    report = join(out, "report", "validation.json")
-    there = exists(report) and exists(join(out, "summary.json"))
-    failed = there and read_json(report).get("status") == "FAILED"
-    return ours | {"report", "summary.json"} if failed else ours
+    if any(_REMAINS.match(name) for name in list_files(out)):  # a run that did not finish
+        ours |= {*FOLDERS, *FILES}
+    return ours

@@ -117,12 +117,13 @@ def put(out, *names, content=b"{}"):
     ("names", "state"),
     [
         ([], OutState.EMPTY),
-        (["hf/train/data-00000.arrow"], OutState.FOREIGN),
+        (["hf/train/data-00000.arrow"], OutState.UNFINISHED),
         ([".staging/rows/scan.parquet"], OutState.UNFINISHED),
-        (["report/validation.json"], OutState.FOREIGN),
-        (["summary.json"], OutState.FOREIGN),
-        (["report/validation.json", "summary.json"], OutState.FOREIGN),
+        (["report/validation.json"], OutState.UNFINISHED),
+        (["summary.json"], OutState.UNFINISHED),
+        (["report/validation.json", "summary.json"], OutState.UNFINISHED),
         (["images/000001.png", "README.md"], OutState.FOREIGN),
+        (["index/a.parquet", "coco/instances.json", "report/mine.html"], OutState.FOREIGN),
         ([".lock"], OutState.EMPTY),
         (["notes.txt"], OutState.FOREIGN),
         (["hf/train/data-00000.arrow", "notes.txt"], OutState.FOREIGN),
@@ -145,7 +146,7 @@ def test_a_failed_run_is_one_that_says_so(tmp_path):
     put(tmp_path, "report/validation.json", content=b'{"status": "FAILED"}')
     assert state_of(str(tmp_path)) is OutState.FAILED
     put(tmp_path, "report/validation.json", content=b'{"status": "PASSED"}')
-    assert state_of(str(tmp_path)) is OutState.FOREIGN
+    assert state_of(str(tmp_path)) is OutState.UNFINISHED
 
 
 def test_a_place_that_is_not_there_is_empty_and_a_file_is_foreign(tmp_path):

@@ -515,9 +515,13 @@ def test_a_failed_output_is_replaced(folder):
 
 
 @pytest.mark.parametrize("validation", ["strict", "standard"])
-def test_leftovers_of_a_run_that_died_are_replaced(folder, validation):
+def test_leftovers_of_a_run_that_died_while_publishing_are_replaced(folder, validation):
+    """The folders are there, the manifest is not: the next run's files are all that stays."""
     bad = write_sample_export(folder / "died.zip", mask_truncated=[2], **CLEAN)
     out, fresh = folder / f"died-{validation}", folder / f"undead-{validation}"
+    prepare([bad.path], out, validation="standard")
+    (out / "manifest.json").unlink()
+    (out / "summary.json").unlink()
     (out / ".staging/rows").mkdir(parents=True)
     (out / ".staging/rows/scan.parquet").write_bytes(b"half")
     prepare([bad.path], out, validation=validation)
@@ -525,7 +529,7 @@ def test_leftovers_of_a_run_that_died_are_replaced(folder, validation):
     assert tree(out) == tree(fresh)
 
 
-def test_folders_without_a_manifest_are_not_ours_to_remove(folder):
+def test_folders_that_are_only_called_like_ours_are_not_ours_to_remove(folder):
     """Theirs may be called as ours are: images, index, report."""
     truth = write_sample_export(folder / "dear.zip", **CLEAN)
     out = folder / "dear"
