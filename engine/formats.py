@@ -31,7 +31,7 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
             return coco_json.open_part(part)
         case "revos":
             return revos_json.open_part(part)
-    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))
+    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))
 
 
 def finish(
@@ -62,4 +62,4 @@ def finish(
             return files + coco_json.finish(staging, splits)
         case "revos":
             return files + revos_json.finish(staging, splits)
-    raise ConfigError("format", "is not written yet", got=name, expected=" | ".join(FORMATS))
+    raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))

@@ -19,7 +19,7 @@ import pyarrow as pa
 from engine.errors import RunError
 from engine.images import ImageInfo, decode_rgb, read_header
 from engine.samples import Part, Samples
-from engine.storage import AtomicFile, FileDigest, join, link_file
+from engine.storage import FileDigest, join, link_file, write_bytes
 from engine.tables import write_table
 
 __all__ = ["DIGEST_SCHEMA", "digest_name", "video_folder", "write_digests", "write_images"]
@@ -84,9 +84,8 @@ def write_images(
             digest = hashlib.sha256(data).hexdigest()
             file = FileDigest(path=name, size_bytes=len(data), sha256=digest)
         else:
-            with AtomicFile(part.path(name), name=name, durable=False) as sink:
-                sink.write(_as_jpeg(data, name) if encode else data)
-            file = sink.digest()
+            content = _as_jpeg(data, name) if encode else data
+            file = write_bytes(part.path(name), content, name=name, durable=False)
         samples.stored.setdefault((row, encode), file)
         files.append(file)
     part.extracted.extend(files)

@@ -103,12 +103,10 @@ def left_out_before(index: FrameIndex) -> NDArray[np.int8]:
     Returns:
         int8 (n,), place in `division.EXCLUSIONS`; -1 for frames that are there.
     """
-    codes = np.full(len(index), -1, np.int8)
+    of_file = np.full(len(index.files), -1, np.int8)
     for number, file in enumerate(index.files):
-        own = np.flatnonzero(index.table["file"].to_numpy() == number)
-        reasons = read_table(file, ["excluded_because"])["excluded_because"].to_pylist()
-        rows = index.table["row"].to_numpy()[own]
-        for place, row in zip(own, rows, strict=True):
-            if reasons[row] is not None:
-                codes[place] = EXCLUSIONS.index(reasons[row])
-    return codes
+        # The rows of one file were left out for one reason, or none was.
+        reason = read_table(file, ["excluded_because"])["excluded_because"].slice(0, 1).to_pylist()
+        if reason and reason[0] is not None:
+            of_file[number] = EXCLUSIONS.index(reason[0])
+    return np.asarray(of_file[index.table["file"].to_numpy()], dtype=np.int8)

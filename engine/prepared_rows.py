@@ -10,17 +10,15 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
-from engine.byte_ranges import local_path
 from engine.errors import ExportError
 from engine.frame_check import image_member
 from engine.members import MemberError, read_member
 from engine.records import FRAME_SCHEMA
 from engine.storage import file_name, join, read_bytes
-from engine.tables import read_table
+from engine.tables import read_stream, read_table
 
 __all__ = ["image_origin", "read_image", "take_rows"]
 
@@ -99,15 +97,7 @@ def image_origin(row: Mapping[str, Any]) -> str | None:
 @lru_cache(maxsize=_OPEN_SHARDS)
 def _image_column(path: str) -> pa.ChunkedArray:
     """The images of a shard; of a local file only the pages that are looked at are read."""
-    place = local_path(path)
-    source = pa.memory_map(str(place)) if place is not None else pa.BufferReader(read_bytes(path))
     if path.endswith(".parquet"):
-        names = pq.read_schema(source).names
-        source.seek(0)
-        return pq.read_table(source, columns=[_image_name(names)]).column(0)
-    table = pa.ipc.open_stream(source).read_all()
-    return table[_image_name(table.column_names)]
-
-
-def _image_name(names: list[str]) -> str:
-    return "image" if "image" in names else "images"
+        return read_table(path, ["images"])["images"]
+    table = read_stream(path)
+    return table["image" if "image" in table.column_names else "images"]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,14 @@ class ShardWriter:
                 folds=self._folds(shard) if reasons is None else None,
             )  # fmt: skip
             tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
-        return shards, self._run(write_shard, tasks, stage, lambda result: result.files)
+
+        def sync(syncing: BackgroundSync, result: ShardResult) -> None:
+            if result.digests:  # beside them are thousands of images
+                syncing.add_all_below(self.staging)
+            else:
+                self._add(syncing, result.files)
+
+        return shards, self._run(write_shard, tasks, stage, sync)
 
     def write_excluded(self) -> list[FileDigest]:
         """Write the rows that the split leaves out to the index, by reason."""
@@ -100,8 +108,14 @@ class ShardWriter:
                 tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
         if not tasks:
             return []
-        files: list[FileDigest] = self._run(write_excluded, tasks, "excluded", lambda file: [file])
+        files: list[FileDigest] = self._run(
+            write_excluded, tasks, "excluded", lambda syncing, file: self._add(syncing, [file])
+        )
         return files
+
+    def _add(self, syncing: BackgroundSync, files: Sequence[FileDigest]) -> None:
+        for file in files:
+            syncing.add(join(self.staging, file.path))
 
     def _folds(self, shard: Shard) -> NDArray[np.int8] | None:
         return None if self.division.fold_count is None else self.division.folds[shard.places]
@@ -111,19 +125,11 @@ class ShardWriter:
         function: Callable[[Any], Any],
         tasks: Sequence[Task],
         stage: str,
-        files_of: Callable[[Any], Sequence[FileDigest]],
+        sync: Callable[[BackgroundSync, Any], None],
     ) -> list[Any]:
         """Run tasks, and bring what each has written to the disk while others run."""
         with BackgroundSync() as syncing:
-
-            def sync(result: Any) -> None:
-                if getattr(result, "digests", ()):  # beside them are thousands of images
-                    syncing.add_all_below(self.staging)
-                    return
-                for file in files_of(result):
-                    syncing.add(join(self.staging, file.path))
-
-            return self.work.run(function, tasks, stage=stage, each=sync)
+            return self.work.run(function, tasks, stage=stage, each=partial(sync, syncing))
 
 
 def _of_shards(config: Config) -> Config:

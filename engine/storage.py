@@ -179,9 +179,12 @@ def link_file(source: str, target: str) -> bool:
     return True
 
 
-def write_bytes(path: str, data: bytes, *, name: str = "") -> FileDigest:
-    """Write a whole file atomically and return its digest under the manifest name `name`."""
-    with AtomicFile(path, name=name) as sink:
+def write_bytes(path: str, data: bytes, *, name: str = "", durable: bool = True) -> FileDigest:
+    """Write a whole file atomically and return its digest under the manifest name `name`.
+
+    With `durable`, wait until it is on the disk, as `AtomicFile` does.
+    """
+    with AtomicFile(path, name=name, durable=durable) as sink:
         sink.write(data)
     return sink.digest()
 

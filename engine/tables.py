@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from engine.byte_ranges import local_path
 from engine.storage import AtomicFile, FileDigest, read_bytes
 
-__all__ = ["read_table", "write_table"]
+__all__ = ["read_stream", "read_table", "write_table"]
 
 
 def write_table(path: str, table: pa.Table, *, name: str = "", durable: bool = True) -> FileDigest:
@@ -39,3 +39,16 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     place = local_path(path)
     source = pa.BufferReader(read_bytes(path)) if place is None else str(place)
     return pq.ParquetFile(source).read(columns=None if columns is None else list(columns))
+
+
+def read_stream(path: str) -> pa.Table:
+    """Read an Arrow IPC stream, as the shards of `hf` are; a local one is mapped, not read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        pa.ArrowInvalid: it is no stream.
+    """
+    place = local_path(path)
+    source = pa.memory_map(str(place)) if place is not None else pa.BufferReader(read_bytes(path))
+    with pa.ipc.open_stream(source) as stream:
+        return stream.read_all()

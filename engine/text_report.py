@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from engine.phrases import Turn
-from engine.storage import AtomicFile, read_bytes
+from engine.storage import read_bytes, write_bytes
 
 __all__ = [
     "Counts", "TextTally", "document", "masked", "merge", "read_tally", "tally", "write_tally",
@@ -163,8 +163,7 @@ def merge(tallies: Iterable[TextTally]) -> TextTally:
 
 def write_tally(path: str, texts: TextTally) -> None:
     """Write a tally to a file: those of a million rows would be a burden to the driver."""
-    with AtomicFile(path, durable=False) as sink:
-        sink.write(orjson.dumps(texts))
+    write_bytes(path, orjson.dumps(texts), durable=False)
 
 
 def read_tally(path: str) -> TextTally:

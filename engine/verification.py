@@ -17,13 +17,13 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from engine.byte_ranges import local_path, read_range
+from engine.byte_ranges import read_range
 from engine.config import SPLIT_NAMES, Execution
 from engine.errors import RunError
 from engine.manifest import LOCK, OutState, is_whole, read_json, read_manifest, state_of
 from engine.row_checks import SHARED_COLUMNS, differing_rows, row_problems
 from engine.storage import join, list_files, read_bytes
-from engine.tables import read_table
+from engine.tables import read_stream, read_table
 from engine.tasks import Task
 from engine.work import Progress, start_work
 
@@ -205,10 +205,7 @@ def _shard_rows(path: str) -> pa.Table:
     """The rows of a shard; of a local one, images are mapped or left where they are."""
     if path.endswith(".parquet"):
         return read_table(path, SHARED_COLUMNS)
-    place = local_path(path)
-    source = pa.memory_map(str(place)) if place else pa.BufferReader(read_bytes(path))
-    with pa.ipc.open_stream(source) as stream:
-        return stream.read_all()
+    return read_stream(path)
 
 
 def _split_problems(out: str, rows: Mapping[str, int]) -> Iterator[_Problem]:

@@ -56,7 +56,7 @@ def _flocked(out: str, path: Path, what: str) -> Iterator[None]:
     descriptor = _open_locked(out, path)
     try:
         os.truncate(descriptor, 0)
-        os.pwrite(descriptor, _owner(what), 0)
+        os.pwrite(descriptor, orjson.dumps(_owner(what)), 0)
         yield
     finally:
         with suppress(FileNotFoundError):  # the whole folder may be gone
@@ -91,14 +91,14 @@ def _claimed(out: str, path: str, what: str) -> Iterator[None]:
         if time.time() - float(_parsed(owner).get("renewed", 0.0)) < _DEAD_SEC:
             raise _held(out, owner)
     mine = _owner(what)
-    write_bytes(path, mine)
-    if _parsed(read_bytes(path)).get("token") != _parsed(mine)["token"]:
+    write_bytes(path, orjson.dumps(mine))
+    if _parsed(read_bytes(path)).get("token") != mine["token"]:
         raise _held(out, read_bytes(path))
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(_RENEW_SEC):
-            write_bytes(path, orjson.dumps(_parsed(mine) | {"renewed": time.time()}))
+            write_bytes(path, orjson.dumps(mine | {"renewed": time.time()}))
 
     thread = threading.Thread(target=renew, name="lock", daemon=True)
     thread.start()
@@ -110,19 +110,17 @@ def _claimed(out: str, path: str, what: str) -> Iterator[None]:
         remove(path)
 
 
-def _owner(what: str) -> bytes:
+def _owner(what: str) -> dict[str, Any]:
     now = time.time()
-    return orjson.dumps(
-        {
-            "command": what,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "user": getpass.getuser(),
-            "since": now,
-            "renewed": now,
-            "token": os.urandom(8).hex(),
-        }
-    )
+    return {
+        "command": what,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "user": getpass.getuser(),
+        "since": now,
+        "renewed": now,
+        "token": os.urandom(8).hex(),
+    }
 
 
 def _parsed(owner: bytes) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_the_next_format_links_what_the_first_has_written(tmp_path, monkeypatch)
     rows = samples([encoded("PNG"), encoded("JPEG")])
     first, second = part(tmp_path), part(tmp_path)
     ours = write_images(first, rows, "llava/images")
-    monkeypatch.setattr("engine.image_files.AtomicFile", None)  # no bytes are written again
+    monkeypatch.setattr("engine.image_files.write_bytes", None)  # no bytes are written again
     theirs = write_images(second, rows, "swift/images")
     for one, other in zip(ours, theirs, strict=True):
         assert other.path == one.path.replace("llava", "swift")
