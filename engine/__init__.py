@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from engine.gate import require_trainable
+    from engine.history_record import history
+    from engine.pinned import open_dataset
     from engine.preparation import prepare
     from engine.resplit import split
     from engine.validation import inspect, validate
@@ -40,7 +42,9 @@ __all__ = [
     "RunError",
     "Sam2PrepError",
     "UsageError",
+    "history",
     "inspect",
+    "open_dataset",
     "prepare",
     "require_trainable",
     "split",
@@ -51,7 +55,9 @@ __all__ = [
 _HOME = {
     "Config": "config",
     "Execution": "config",
+    "history": "history_record",
     "inspect": "validation",
+    "open_dataset": "pinned",
     "prepare": "preparation",
     "require_trainable": "gate",
     "split": "resplit",

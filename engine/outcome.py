@@ -6,7 +6,8 @@ dataset or in a report that says why there is none, and both are put in their pl
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.card import card_text
@@ -14,6 +15,7 @@ from engine.config import Config
 from engine.dataset_build import Built
 from engine.export_file import write_exports
 from engine.hf_columns import columns_with
+from engine.history_record import Held, history_with
 from engine.intake import Intake
 from engine.manifest import FOLDERS, encode, make_manifest, sealed
 from engine.publication import publish
@@ -36,12 +38,18 @@ class Outcome:
         staging: folder below it in which it grows.
         config: of the run.
         work: executes the tasks.
+        command: the verb that makes it, for the record.
+        held: the version that OUT holds; None where it is to be the first.
+        facts: what else the record is to say of this run.
     """
 
     out: str
     staging: str
     config: Config
     work: Work
+    command: str
+    held: Held | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def publish_failure(
         self,
@@ -71,7 +79,7 @@ class Outcome:
             evidence_images=intake.evidence_images,
         )  # fmt: skip
         write_report(join(self.staging, "report"), document, None, intake.issues, material=material)
-        summary = self._summary(intake, document, None)
+        summary = sealed(self._summary(intake, document, None))
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         publish(self.out, ("report", "summary.json"))
         return summary
@@ -108,6 +116,11 @@ class Outcome:
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
         summary = self._summary(intake, document, built)
+        record = history_with(
+            self.held, summary, self.config.to_json(),
+            command=self.command, finished=datetime.now(UTC), facts=self.facts,
+        )  # fmt: skip
+        summary = sealed(summary | {"history": record})
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
             inputs=_inputs(intake),
@@ -147,7 +160,7 @@ class Outcome:
     ) -> dict[str, Any]:
         """What a person wants to know at the end; the only file with times and places."""
         seconds = {stage: round(value, 3) for stage, value in self.work.seconds.items()}
-        summary = {
+        return {
             "status": document["status"],
             "sources_status": document["sources"]["status"],
             "total_samples": built.samples if built else 0,
@@ -165,7 +178,6 @@ class Outcome:
             "runner": self.work.runner_name,
             "timings": seconds | {"total": round(self.work.elapsed(), 3)},
         }
-        return sealed(summary)
 
 
 def _inputs(intake: Intake) -> list[dict[str, Any]]:

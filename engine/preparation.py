@@ -56,7 +56,7 @@ def prepare(
         if done is not None:
             return done
         with start_work(execution, exports, progress) as work:
-            outcome = Outcome(out=out, staging=staging, config=config, work=work)
+            outcome = Outcome(out=out, staging=staging, config=config, work=work, command="prepare")
             return _run(exports, outcome)
 
 

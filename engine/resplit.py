@@ -14,11 +14,11 @@ from engine.config import Config, Execution
 from engine.config_file import config_from
 from engine.dataset_build import build
 from engine.errors import ConfigError, OutputError, RunError
-from engine.manifest import OutState, read_json, read_manifest, state_of
+from engine.history_record import read_held
+from engine.manifest import OutState, state_of
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
-from engine.storage import join
 from engine.work import Progress, start_work
 
 __all__ = ["SPLIT_KEYS", "split"]
@@ -59,12 +59,15 @@ def split(
             advice="use: sam2prep prepare",
         )  # fmt: skip
     with writing(out, "sam2prep split") as staging:
-        held = read_manifest(out)["config"]
-        config = _config(held, changes)
-        if config.to_json() == held:
-            return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
+        held = read_held(out)
+        config = _config(held.config, changes)
+        if config.to_json() == held.config:
+            return {**held.summary, "nothing_to_do": True}
         with start_work(execution or Execution(), [out], progress) as work:
-            return _again(Outcome(out=out, staging=staging, config=config, work=work))
+            outcome = Outcome(
+                out=out, staging=staging, config=config, work=work, command="split", held=held
+            )
+            return _again(outcome)
 
 
 def _again(outcome: Outcome) -> dict[str, Any]:

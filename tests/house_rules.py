@@ -23,8 +23,8 @@ FLOORS = {
     " masklets opening pairing phrases placement records report_figures root_card"
     " sample_masks sample_notations segments tables thumbnails timelines",
     3: "certificate clean_frames config_file conversations evidence_image export export_file"
-    " frame_check frame_index gate group_program group_search looks quality sample_export"
-    " samples sav_listing text_report tracks writer_lock",
+    " frame_check frame_index gate group_program group_search history_record looks pinned quality"
+    " sample_export samples sav_listing text_report tracks writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
     " prepared_rows publication report row_checks stages survey text_rules track_check",
     5: "coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout pipeline"

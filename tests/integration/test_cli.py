@@ -21,7 +21,7 @@ from engine.sample_export import write_sample_export
 from jobs.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo")
+COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "history", "demo")
 HEAVY = {"ray", "datasets", "pyarrow", "numpy", "sklearn", "scipy", "PIL", "pandas", "rich"}
 
 
