@@ -157,12 +157,14 @@ def _came(
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that are new; of tables that both have, only the keys whose values are."""
+    """Values that are new; of tables with the same keys, only the values that are."""
     changed: dict[str, Any] = {}
     for name, value in new.items():
         before = old.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            value = {key: value[key] for key in value if before.get(key) != value[key]} or before
-        if before != value:
+        if before == value:
+            continue
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and set(before) == set(value):
+            changed[name] = _changed(before, value)
+        else:
             changed[name] = value
     return changed

@@ -13,13 +13,13 @@ brought here and compared with it. `load_from_disk` brings them here too, into o
 whole process, and so gives the earlier version again to whoever opens a URL a second time.
 """
 
-import atexit
 import hashlib
 import os
 import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,8 +174,9 @@ def _settled_manifest(out: str) -> dict[str, Any]:
 
 def _copy(out: str, manifest: Mapping[str, Any]) -> tuple[str, str | None]:
     """Copy what the manifest lists of `hf` into a new folder; say what is not as it lists it."""
-    folder, owner = temporary_folder("sam2prep-open-"), os.getpid()
-    atexit.register(_discard, folder, owner)
+    folder = temporary_folder("sam2prep-open-")
+    # At the end of this process, be it a worker of multiprocessing, and not of one that it forks.
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=0)
     filesystem, root = url_filesystem(out)
 
     wrong: list[str] = []
@@ -201,12 +202,6 @@ def _copy(out: str, manifest: Mapping[str, Any]) -> tuple[str, str | None]:
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         list(pool.map(fetch, files))
     return folder, wrong[0] if wrong else None
-
-
-def _discard(folder: str, owner: int) -> None:
-    """Remove a copy when the process that made it ends, not when one that it forked does."""
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _dataset_state(out: str) -> OutState:
