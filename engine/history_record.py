@@ -79,7 +79,7 @@ def history_with(
         finished=finished.astimezone(UTC).isoformat(timespec="seconds"),
         options=_changed(Config().to_json() | dict(held.config if held else {}), config),
     )  # fmt: skip
-    return [*before, {**(facts or {}), **entry}]
+    return [*before, entry | dict(facts or {})]
 
 
 def history(out: str) -> dict[str, Any]:

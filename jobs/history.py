@@ -93,7 +93,7 @@ def _few(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     from engine.visible import visible
 
-    shown = ", ".join(visible(name, 24) for name in names[:_NAMED])
+    shown = ", ".join(visible(name, 20) for name in names[:_NAMED])
     more = len(names) - _NAMED
     return f"{shown} and {more:,} more" if more > 0 else shown
 
