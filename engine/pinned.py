@@ -13,6 +13,7 @@ brought here and compared with it. `load_from_disk` brings them here too, into o
 whole process, and so gives the earlier version again to whoever opens a URL a second time.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -21,7 +22,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
@@ -42,6 +43,7 @@ _PAUSE_SEC = 0.05
 _AT_ONCE = 8
 # What reading a damaged file raises: broken JSON, keys or types of another kind, broken Arrow.
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
+_OF_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # Arrow's complaints have no number
 
 _copies: dict[tuple[str, str], str] = {}  # URL and digest of the manifest: folder with its files
 
@@ -95,16 +97,12 @@ def _open_folder(out: str, place: Path, keep_in_memory: bool) -> "datasets.Datas
     for _ in range(_ATTEMPTS):
         descriptor = _descriptor(out, place)
         try:
-            opened, failure = None, None
-            try:
-                opened = _load(str(place), keep_in_memory)
-            except _UNREADABLE as error:
-                failure = error
-            if not _is_still(place, descriptor):
-                continue
-            if opened is None:
-                raise _damaged(out, f"hf cannot be read: {failure}") from failure
-            return opened
+            opened = _load(str(place), keep_in_memory)
+            if _is_still(place, descriptor):
+                return opened
+        except _UNREADABLE as error:
+            if _is_still(place, descriptor):
+                _complain(out, error)
         finally:
             os.close(descriptor)
     raise _restless(out)
@@ -154,7 +152,7 @@ def _open_url(out: str, keep_in_memory: bool) -> "datasets.DatasetDict":
         try:
             return _load(join(_copies[version], "hf"), keep_in_memory)
         except _UNREADABLE as error:
-            raise _damaged(out, f"hf cannot be read: {error}") from error
+            _complain(out, error)
     raise _restless(out)
 
 
@@ -227,6 +225,14 @@ def _require_hf(out: str, manifest: Mapping[str, Any]) -> None:
             out, "was prepared without the format hf", got=", ".join(formats),
             advice=f"prepare it with: --format {','.join(['hf', *formats])}",
         )  # fmt: skip
+
+
+def _complain(out: str, error: Exception) -> NoReturn:
+    """Tell a damaged dataset from files that may not be read, or not now."""
+    no_damage = isinstance(error, OSError) and error.errno not in _OF_DAMAGE
+    if no_damage or isinstance(error, MemoryError):  # Arrow's is one too
+        raise error
+    raise _damaged(out, f"hf cannot be read: {error}") from error
 
 
 def _damaged(out: str, what: str) -> RunError:

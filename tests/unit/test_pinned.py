@@ -9,6 +9,7 @@ from pathlib import Path
 
 import datasets
 import fsspec
+import pyarrow as pa
 import pytest
 
 import engine
@@ -252,6 +253,28 @@ def test_damage_is_said(out, name, change):
     data = change(path.read_bytes())
     path.unlink() if data is None else path.write_bytes(data)
     refused(out, RunError, r"is damaged: hf cannot be read: .*use: sam2prep verify")
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "said"),
+    [
+        (
+            PermissionError(13, "Permission denied", "a.arrow"),
+            RunError,
+            "^a.arrow: cannot be read: P",
+        ),
+        (OSError(24, "Too many open files"), RunError, "cannot be read: Too many open files$"),
+        (pa.ArrowMemoryError("no more"), MemoryError, "no more"),
+    ],
+)
+def test_what_is_no_damage_is_not_called_so(out, monkeypatch, failure, kind, said):
+    def fail():
+        raise failure
+
+    between_splits(monkeypatch, fail)
+    with pytest.raises(kind, match=said):
+        open_dataset(str(out))
+    assert open_dataset(str(out))
 
 
 def test_a_folder_that_is_gone(out, monkeypatch):
