@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from engine.errors import ConfigError
 
-__all__ = ["exact_ratios", "largest_remainder", "mixed_bits", "seeded_order", "shuffled"]
+__all__ = ["exact_ratios", "lacking", "largest_remainder", "mixed_bits", "seeded_order", "shuffled"]
 
 _Int = npt.NDArray[np.int64]
 
@@ -84,15 +84,40 @@ def largest_remainder(total: int, ratios: Sequence[Fraction]) -> _Int:
         int64 (len(ratios),). The largest remainders are rounded up, of equal ones the first. With
         fewer things than positive ratios the first positive ratio is never left with nothing.
     """
-    sizes = [int(total * ratio) for ratio in ratios]
-    by_remainder = sorted(range(len(sizes)), key=lambda s: sizes[s] - total * ratios[s])
-    for split in by_remainder[: total - sum(sizes)]:
-        sizes[split] += 1
+    sizes = _nearest(total, ratios)
     positive = [split for split, ratio in enumerate(ratios) if ratio > 0]
     if 0 < total < len(positive) and sizes[positive[0]] == 0:
         sizes[sizes.index(max(sizes))] -= 1
         sizes[positive[0]] = 1
     return np.array(sizes, dtype=np.int64)
+
+
+def _nearest(total: int, ratios: Sequence[Fraction]) -> list[int]:
+    sizes = [int(total * ratio) for ratio in ratios]
+    by_remainder = sorted(range(len(sizes)), key=lambda s: sizes[s] - total * ratios[s])
+    for split in by_remainder[: total - sum(sizes)]:
+        sizes[split] += 1
+    return sizes
+
+
+def lacking(count: int, ratios: Sequence[Fraction], held: Sequence[int]) -> _Int:
+    """What each of several parts gets of newcomers, so that all together come near the ratios.
+
+    Args:
+        count: newcomers, >= 0.
+        ratios: wanted shares, none negative, their sum exactly 1.
+        held: things that each part has, and keeps.
+
+    Returns:
+        int64 (len(ratios),), none negative, their sum `count`. What a part lacks to its size by
+        `largest_remainder` of all; where others have more than theirs, that is missing here, and
+        every lack is met in the same proportion (rounded by largest remainders), never exceeded.
+    """
+    wanted = largest_remainder(sum(held) + count, ratios).tolist()
+    lack = [max(0, want - have) for want, have in zip(wanted, held, strict=True)]
+    if not count:
+        return np.zeros(len(lack), dtype=np.int64)
+    return np.array(_nearest(count, [Fraction(n, sum(lack)) for n in lack]), dtype=np.int64)
 
 
 def seeded_order(names: Sequence[str] | npt.NDArray[Any], seed: int) -> npt.NDArray[np.intp]:

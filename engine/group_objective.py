@@ -22,6 +22,9 @@ Sizes come before classes; the slack is what sizes may be off before that. It is
 were asked for, and for `stratified` one frame in 200: without it, of a dozen videos a single
 placement has the best sizes, and a frame would outweigh any unevenness of classes.
 
+Where splits hold something already, and keep it, every figure is that of it and the placed groups
+together. Classes that none of the groups has are left out then: no placement changes them.
+
 Deviations are counted in hundredths of a point, rounded up, and sizes in millionths of a frame: so
 two machines, and two solvers, find the same figures and not nearly the same ones.
 """
@@ -35,7 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.apportion import largest_remainder
-from engine.swaps import ClassTable
+from engine.swaps import ClassTable, Load
 
 __all__ = ["GroupGoal", "Value", "good_enough"]
 
@@ -67,6 +70,7 @@ class GroupGoal:
         shares: wanted share of each split, summing to 1.
         slack: frames that may lie on the wrong side, a frame counting twice, before it matters.
         present_first: whether the presence of rare classes comes before evenness.
+        load: what the splits hold already; it counts in every figure.
     """
 
     table: ClassTable
@@ -74,16 +78,36 @@ class GroupGoal:
     shares: tuple[Fraction, ...]
     slack: int
     present_first: bool
+    load: Load
 
     @classmethod
     def of(
-        cls, table: ClassTable, frames: _Int, shares: Sequence[Fraction], *, stratified: bool
-    ) -> "GroupGoal":
+        cls, table: ClassTable, frames: _Int, shares: Sequence[Fraction], *,
+        stratified: bool, load: Load | None = None,
+    ) -> "GroupGoal":  # fmt: skip
         """Derive the goal; `stratified`: sizes have some slack, and rare classes come first."""
+        load = Load.none(len(shares), table.width) if load is None else load
+        total = int(frames.sum() + load.frames.sum())
         return cls(
-            table=table, frames=frames, shares=tuple(shares), present_first=stratified,
-            slack=2 * (int(frames.sum()) // 200) if stratified else 0,
+            table=table, frames=frames, shares=tuple(shares), present_first=stratified, load=load,
+            slack=2 * (total // 200) if stratified else 0,
         )  # fmt: skip
+
+    @cached_property
+    def total(self) -> int:
+        """Frames in all, those that are there already too."""
+        return int(self.frames.sum() + self.load.frames.sum())
+
+    @cached_property
+    def empty(self) -> _Int:
+        """Open splits without a group so far, ascending: int64 (empty,)."""
+        empty: _Int = self.open[self.load.units[self.open] == 0]
+        return empty
+
+    @cached_property
+    def closed_error(self) -> int:
+        """Frames that splits hold which should hold none, in millionths."""
+        return int(np.abs(np.delete(self.quotas, self.open)).sum())
 
     @cached_property
     def open(self) -> _Int:
@@ -92,29 +116,37 @@ class GroupGoal:
 
     @cached_property
     def quotas(self) -> _Int:
-        """Wanted frames of each split, in millionths: int64 (splits,)."""
-        total = int(self.frames.sum())
-        return np.array([round(_MILLION * total * share) for share in self.shares], dtype=np.int64)
+        """Frames that each split lacks, in millionths, negative if too many: int64 (splits,)."""
+        wanted = [round(_MILLION * self.total * share) for share in self.shares]
+        quotas: _Int = np.array(wanted, dtype=np.int64) - _MILLION * self.load.frames
+        return quotas
 
     @cached_property
     def totals(self) -> _Int:
-        """Instances of each class, int64 (classes,), all of them positive or 1."""
+        """Instances of each class in all, int64 (classes,), all of them positive or 1."""
         instances, _ = self.table.totals(np.ones(self.table.units, dtype=np.int64))
-        return np.maximum(instances, 1)
+        return np.maximum(instances + self.load.instances.sum(axis=0), 1)
 
     @cached_property
     def targets(self) -> _Int:
-        """Wanted instances of each class in each split, in millionths: int64 (splits, classes)."""
+        """Instances each split lacks of each class, in millionths: int64 (splits, classes)."""
         rows = [
             [round(_MILLION * n * share) for n in self.totals.tolist()] for share in self.shares
         ]
         targets = np.array(rows, dtype=np.int64).reshape(len(self.shares), self.table.width)
-        return targets * (self.holders > 0)
+        lacking: _Int = targets * (self.holders > 0) - _MILLION * self.load.instances
+        return lacking
+
+    @cached_property
+    def coming(self) -> _Int:
+        """Groups to be placed that have each class: int64 (classes,)."""
+        return np.bincount(self.table.columns, minlength=self.table.width).astype(np.int64)
 
     @cached_property
     def holders(self) -> _Int:
-        """Groups that have each class: int64 (classes,)."""
-        return np.bincount(self.table.columns, minlength=self.table.width).astype(np.int64)
+        """Groups that have each class, those there already too: int64 (classes,)."""
+        holders: _Int = self.coming + self.load.holders.sum(axis=0)
+        return holders
 
     @cached_property
     def required(self) -> npt.NDArray[np.bool_]:
@@ -143,7 +175,7 @@ class GroupGoal:
         flat = np.zeros(splits * width, dtype=np.int64)
         np.add.at(flat, cells, self.table.amounts)
         held = flat.reshape(1, splits, width)
-        empty = int((groups[self.open] == 0).sum())
+        empty = int((groups[self.empty] == 0).sum())
         error = int(self.size_errors(sizes[None])[0])
         rare, worst, absences, total = (int(each[0]) for each in self.class_figures(held))
         return empty, self.excess(error), rare, worst, absences, total, error
@@ -151,12 +183,19 @@ class GroupGoal:
     @cached_property
     def least(self) -> Value:
         """What no placement can be better than: no class off, sizes as single frames would have."""
-        sizes = largest_remainder(int(self.frames.sum()), self.shares)
+        sizes = largest_remainder(self.total, self.shares) - self.load.frames
         error = int(self.size_errors(sizes[None])[0])
         return 0, self.excess(error), 0, 0, 0, 0, error
 
     def size_errors(self, sizes: _Int) -> _Int:
-        """Count frames on the wrong side, in millionths: (ways, splits) to (ways,)."""
+        """Count frames on the wrong side, in millionths.
+
+        Args:
+            sizes: int64 (ways, splits), frames placed, without those there already.
+
+        Returns:
+            int64 (ways,).
+        """
         errors: _Int = np.abs(_MILLION * sizes - self.quotas).sum(axis=1)
         return errors
 
@@ -168,13 +207,13 @@ class GroupGoal:
         """Judge how classes are spread.
 
         Args:
-            held: int64 (ways, splits, classes), instances.
+            held: int64 (ways, splits, classes), instances placed, without those there already.
 
         Returns:
             Absences of rare classes, the largest deviation, absences of any class, and the sum of
             all deviations, these in hundredths of a point, rounded up: int64 (ways,) each.
         """
-        missing = (self.required & (held == 0)).sum(axis=1)
+        missing = (self.required & (self.load.holders == 0) & (held == 0)).sum(axis=1)
         rare, absences = missing[:, self.rare].sum(axis=1), missing.sum(axis=1)
         off = np.abs(_MILLION * held - self.targets)
         if not off.size:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from engine.group_objective import GroupGoal, Value, good_enough
 from engine.group_program import prove_groups
 from engine.group_search import enumerate_groups, search_groups
-from engine.swaps import ClassTable
+from engine.swaps import ClassTable, Load
 
 __all__ = ["GroupPlacement", "place_groups"]
 
@@ -46,21 +46,22 @@ def place_groups(
     *,
     stratified: bool,
     seeded_start: bool = False,
+    load: Load | None = None,
 ) -> GroupPlacement:
     """Give every group a split.
 
     Args:
-        table: instances of each class in each group, in seeded order; at least as many groups as
-            positive shares.
+        table: instances of each class in each group, in seeded order.
         frames: int64 (groups,), frames of each.
         shares: wanted share of each split, summing to 1.
         stratified: sizes may be off by a frame in 200 before they count, for evener classes.
         seeded_start: begin a search with the groups in their order, not with the largest.
+        load: what the splits hold already; the objective judges it and the groups together.
 
     Returns:
-        The placement; every split with a positive share has a group.
+        The placement; every split with a positive share has a group, as far as there are groups.
     """
-    goal = GroupGoal.of(table, frames, shares, stratified=stratified)
+    goal = GroupGoal.of(table, frames, shares, stratified=stratified, load=load)
     if len(goal.open) ** len(frames) <= _ENUMERATED:
         codes = enumerate_groups(goal)
         value = goal.value(codes)

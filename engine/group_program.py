@@ -161,11 +161,12 @@ class _Program:
         everywhere = np.arange(self.splits) * self.groups
         for group in range(self.groups):
             self._row(everywhere + group, 1, 1, 1)
-        closed = float(np.delete(goal.quotas, goal.open).sum()) / _MILLION
+        closed = goal.closed_error / _MILLION
         for place, split in enumerate(goal.open.tolist()):
             members = place * self.groups + np.arange(self.groups)
             quota = float(goal.quotas[split]) / _MILLION
-            self._row(members, 1, 1, np.inf)
+            if split in goal.empty:
+                self._row(members, 1, 1, np.inf)
             for sign in (1, -1):
                 self._row([*members, self.error + place], [*(sign * goal.frames), -1],
                           -np.inf, sign * quota)  # fmt: skip
@@ -179,9 +180,9 @@ class _Program:
         goal, table = self.goal, self.goal.table
         by_class = np.argsort(table.columns, kind="stable")
         group_of = table.unit_of_entry()[by_class]
-        ends = np.cumsum(goal.holders)
+        ends = np.cumsum(goal.coming)
         for column in range(self.width):
-            own = slice(int(ends[column] - goal.holders[column]), int(ends[column]))
+            own = slice(int(ends[column] - goal.coming[column]), int(ends[column]))
             members = place * self.groups + group_of[own]
             cell = place * self.width + column
             total = float(goal.totals[column])
@@ -191,7 +192,7 @@ class _Program:
                 self._row([*members, self.off + cell], [*(sign * shares), -1],
                           -np.inf, sign * target)  # fmt: skip
             self._row([self.off + cell, self.worst], [1, -1], -np.inf, 0)
-            if goal.required[split, column]:
+            if goal.required[split, column] and not goal.load.holders[split, column]:
                 self._row([*members, self.absent + cell], 1, 1, np.inf)
 
     def _figure(self, stage: int) -> tuple[Any, float]:
@@ -213,7 +214,7 @@ class _Program:
         """Let the figure of a stage never again be above this."""
         columns, unit = self._figure(stage)
         near = _NEAR_TOTAL if stage == 5 else 0.0 if unit == 1 else _NEAR
-        closed = float(np.delete(self.goal.quotas, self.goal.open).sum()) if stage == 6 else 0.0
+        closed = self.goal.closed_error if stage == 6 else 0
         self._row(columns, 1, -np.inf, (figure - closed) * unit + near)
 
     def solve(self, stage: int, known: int) -> _Codes | None:

@@ -5,14 +5,14 @@ squares see an improvement where the largest deviation, which counts in the end,
 What they arrive at is judged by the objective itself, and the best of all starts is taken.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.apportion import shuffled
 from engine.group_objective import GroupGoal, Value, good_enough
-from engine.swaps import ClassTable, Goal, lower_deviation
+from engine.swaps import ClassTable, Goal, Load, lower_deviation
 
 __all__ = ["enumerate_groups", "search_groups"]
 
@@ -45,7 +45,7 @@ def enumerate_groups(goal: GroupGoal) -> _Codes:
     base, groups = len(goal.open), len(goal.frames)
     codes = np.arange(base**groups)
     sizes = np.zeros((len(codes), len(goal.shares)), dtype=np.int64)
-    held = np.zeros((len(codes), base), dtype=bool)
+    held = np.tile(~np.isin(goal.open, goal.empty), (len(codes), 1))
     for digit, split in enumerate(goal.open.tolist()):
         for group, count in enumerate(goal.frames.tolist()):
             here = codes // base**group % base == digit
@@ -81,7 +81,7 @@ def search_groups(goal: GroupGoal, *, seeded_start: bool) -> tuple[_Codes, Value
     """Fill the splits in several orders, then swap.
 
     Args:
-        goal: any number of groups, at least as many as there are open splits.
+        goal: any number of groups.
         seeded_start: begin with the groups in their order, not with the largest ones first.
 
     Returns:
@@ -96,6 +96,7 @@ class _Search:
     goal: GroupGoal
     seeded_start: bool
     sized: ClassTable = field(init=False)
+    load: Load = field(init=False)
 
     def __post_init__(self) -> None:
         # The size is one more class of each group. The row added at the end is an empty group, for
@@ -106,6 +107,12 @@ class _Search:
             columns=np.insert(table.columns, table.indptr[1:], table.width),
             amounts=np.insert(table.amounts, table.indptr[1:], self.goal.frames),
             width=table.width + 1,
+        )
+        load = self.goal.load
+        self.load = replace(
+            load,
+            instances=np.column_stack((load.instances, load.frames)),
+            holders=np.column_stack((load.holders, load.units)),
         )
 
     @property
@@ -153,6 +160,7 @@ class _Search:
             self.goal.shares,
             open_splits=np.array([share > 0 for share in self.goal.shares]),
             absence=absence,
+            load=self.load,
             whole=whole,
         )
 
@@ -191,10 +199,10 @@ class _Search:
         """Each group in turn into the split that lacks most frames, the last into empty ones."""
         frames, lack = self.goal.frames, self.goal.quotas.tolist()
         allowed = self.goal.open.tolist()
-        empty = list(allowed)
+        empty = self.goal.empty.tolist()
         placed = np.zeros(len(frames), dtype=np.int8)
         for done, group in enumerate(along.tolist()):
-            open_now = empty if len(frames) - done == len(empty) else allowed
+            open_now = empty if len(frames) - done <= len(empty) else allowed
             split = max(open_now, key=lambda s: (lack[s], -s))
             placed[group] = split
             lack[split] -= 1_000_000 * int(frames[group])

@@ -7,16 +7,16 @@ class first, then swaps that lower the squared deviation. Sizes are exact throug
 scikit-learn is not used: its stratified splitters take one label a frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.apportion import largest_remainder, mixed_bits, shuffled
-from engine.swaps import WHOLE, ClassTable, Goal, lower_deviation
+from engine.swaps import WHOLE, ClassTable, Goal, Load, lower_deviation
 
 __all__ = ["best_possible_points", "place_frames"]
 
@@ -33,14 +33,15 @@ _NO_ROOM = -(1 << 61)
 
 
 def place_frames(
-    frames: ClassTable, sizes: _Int, shares: Sequence[Fraction]
+    frames: ClassTable, sizes: _Int, shares: Sequence[Fraction], load: Load | None = None
 ) -> npt.NDArray[np.int8]:
     """Give every frame a split, of exact sizes and with the classes nearly even.
 
     Args:
         frames: one unit a frame, in seeded order, none without an entry: "no class" is a class too.
-        sizes: int64 (splits,), frames wanted in each split.
+        sizes: int64 (splits,), frames that each split gets.
         shares: wanted share of each split, summing to 1.
+        load: what the splits hold already; classes are evened out over it and the frames together.
 
     Returns:
         int8 (frames,): each one's split. A class of fewer frames than splits is in as many
@@ -49,11 +50,13 @@ def place_frames(
     first, group = _groups(frames)
     copies = np.bincount(group)
     table = frames.take(first)
-    goal = _goal_of_frames(table, copies, sizes, shares)
-    best = _lower_worst(table, _spread(table, copies, sizes, goal), sizes, shares, goal)
+    load = Load.none(len(sizes), table.width) if load is None else load
+    wish = partial(_goal_of_frames, sizes=sizes, shares=shares, load=load)
+    goal = wish(table, copies)
+    best = _lower_worst(table, _spread(table, copies, sizes, goal), wish, goal)
     for start in range(1, min(_FRAME_STARTS, _FRAME_ENTRIES // len(table.columns))):
         dealt = _deal_along(shuffled(table.units, start), copies, sizes)
-        best = min(best, _lower_worst(table, dealt, sizes, shares, goal), key=lambda b: b[0])
+        best = min(best, _lower_worst(table, dealt, wish, goal), key=lambda b: b[0])
     placed = best[1]
     result = np.empty(frames.units, dtype=np.int8)
     splits = np.tile(np.arange(len(sizes), dtype=np.int8), table.units)
@@ -64,22 +67,26 @@ def place_frames(
 def _goal_of_frames(
     table: ClassTable,
     copies: _Int,
+    whole: _Int | None = None,
+    *,
     sizes: _Int,
     shares: Sequence[Fraction],
-    whole: _Int | None = None,
+    load: Load,
 ) -> Goal:
+    wanted = np.array([share > 0 for share in shares])
     return Goal.of(
         table,
         copies,
         shares,
-        open_splits=sizes > 0,
+        open_splits=wanted & (sizes + load.frames > 0),
         absence=np.full(table.width, _ABSENCE_FRAMES),
+        load=load,
         whole=whole,
     )
 
 
 def _lower_worst(
-    table: ClassTable, placed: _Int, sizes: _Int, shares: Sequence[Fraction], goal: Goal
+    table: ClassTable, placed: _Int, wish: Callable[..., Goal], goal: Goal
 ) -> tuple[tuple[int, list[int]], _Int]:
     """Lower the sum of squares, then, beyond the goal of 1 point, the largest deviations.
 
@@ -98,7 +105,7 @@ def _lower_worst(
             break
         least = WHOLE >> power
         whole = least + (WHOLE - least) * np.array(off) // max(off)
-        weighted = _goal_of_frames(table, placed.sum(axis=0), sizes, shares, whole)
+        weighted = wish(table, placed.sum(axis=0), whole)
         other = lower_deviation(table, placed, weighted)
         missing, other_off = goal.worst(table, other)
         other_wrong = missing, sorted(other_off, reverse=True)
@@ -152,11 +159,11 @@ def _place_rare(table: ClassTable, copies: _Int, sizes: _Int, goal: Goal) -> tup
     """Put each frame of a rare class where that class lacks most, rarest class first."""
     placed = np.zeros((len(sizes), table.units), dtype=np.int64)
     room = sizes.copy()
-    _, holders = table.totals(copies)
+    holders = table.totals(copies)[1] + goal.held.sum(axis=0)
     rare = np.flatnonzero(holders[table.columns] <= _RARE_FRAMES)
     unit_of_entry = table.unit_of_entry()
     wanted = goal.targets.copy()
-    missing = goal.required.copy()
+    missing = goal.required & (goal.held == 0)
     for entry in rare[np.argsort(table.columns[rare], kind="stable")].tolist():
         column, unit = int(table.columns[entry]), int(unit_of_entry[entry])
         entries = slice(int(table.indptr[unit]), int(table.indptr[unit + 1]))

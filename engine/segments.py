@@ -20,15 +20,21 @@ from engine.apportion import largest_remainder, seeded_order
 from engine.errors import UsageError
 from engine.split_input import SplitInput
 
-__all__ = ["cut_segments"]
+__all__ = ["TICK_SEC", "cut_segments", "refuse_timeless"]
 
 _Int = npt.NDArray[np.int64]
 
-_TICK_SEC = 1e-9  # 0.4 - 0.1 is less than 0.3 in binary, and as far apart
+TICK_SEC = 1e-9
+"""What two times may be nearer than a gap: 0.4 - 0.1 is less than 0.3 in binary."""
 
 
 def cut_segments(
-    data: SplitInput, shares: Sequence[Fraction], *, gap_sec: float, seed: int
+    data: SplitInput,
+    shares: Sequence[Fraction],
+    *,
+    gap_sec: float,
+    seed: int,
+    held: Sequence[int] | None = None,
 ) -> npt.NDArray[np.int8]:
     """Give each video's stretches of time to the splits.
 
@@ -37,6 +43,7 @@ def cut_segments(
         shares: wanted share of each split, summing to 1.
         gap_sec: least time between frames of one video in different splits, seconds.
         seed: of the order in which videos are taken, which decides about single frames.
+        held: frames that each split has already, so many fewer of these; None: none.
 
     Returns:
         int8 (n,): the split of each frame, -1 where it lies in a gap.
@@ -46,11 +53,11 @@ def cut_segments(
     """
     codes = np.full(len(data), -1, dtype=np.int8)
     if gap_sec:
-        _refuse_timeless(data)
+        refuse_timeless(data)
     order = np.lexsort((data.frame_index, data.video))
     present, starts = np.unique(data.video[order], return_index=True)
     stops = np.append(starts[1:], len(order))
-    held = [0] * len(shares)
+    held = [0] * len(shares) if held is None else list(held)
     for place in seeded_order([data.video_names[code] for code in present.tolist()], seed):
         frames = order[starts[place] : stops[place]]
         times = None if data.timestamps is None or not gap_sec else data.timestamps[frames]
@@ -62,7 +69,15 @@ def cut_segments(
     return codes
 
 
-def _refuse_timeless(data: SplitInput) -> None:
+def refuse_timeless(data: SplitInput) -> None:
+    """Refuse frames without a time, which a gap in seconds needs.
+
+    Args:
+        data: the frames.
+
+    Raises:
+        UsageError: some have none.
+    """
     times = np.full(len(data), np.nan) if data.timestamps is None else data.timestamps
     without = np.flatnonzero(np.isnan(times))
     if not len(without):
@@ -93,7 +108,7 @@ def _stretches(
         at, stretches = 0, []
         for size in _sizes(left, shares, held):
             if size and at and times is not None:
-                free = latest[min(at, count) - 1] + gap_sec - _TICK_SEC
+                free = latest[min(at, count) - 1] + gap_sec - TICK_SEC
                 at = max(at, int(np.searchsorted(earliest, free)))
             stretches.append((at, at + size))
             at += size

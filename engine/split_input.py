@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import RunError
-from engine.swaps import ClassTable
+from engine.swaps import ClassTable, Load
 
-__all__ = ["SplitInput", "class_table", "entries_of", "merge_entries"]
+__all__ = ["SplitInput", "class_table", "entries_of", "load_of", "merge_entries", "table_beside"]
 
 _Int = npt.NDArray[np.int64]
 
@@ -106,6 +106,8 @@ def merge_entries(unit: _Int, column: _Int, amount: _Int, width: int) -> tuple[_
         amount: int64 (entries,).
         width: number of columns.
     """
+    if not len(unit):
+        return unit, column, amount
     key = unit * width + column
     order = np.argsort(key, kind="stable")
     key, amount = key[order], amount[order]
@@ -128,26 +130,120 @@ def class_table(
         A table whose columns are classes by rarity: fewest units first, then fewest instances, then
         by name; "no class at all", if asked for, comes last.
     """
+    none = Load.none(0, len(data.class_names) + blank)
+    every = np.arange(len(data.class_names) + blank)
+    return _ranked(data, unit_of_frame, units, none, every, blank=blank)[0]
+
+
+def load_of(
+    data: SplitInput,
+    codes: npt.NDArray[np.int8],
+    unit_of_frame: npt.NDArray[Any],
+    splits: int,
+    *,
+    blank: bool,
+) -> Load:
+    """Sum up what the splits hold of frames that are settled.
+
+    Args:
+        data: the frames.
+        codes: int8 (n,), the split of each; -1 of those that are not settled, which do not count.
+        unit_of_frame: (n,), the unit that each frame belongs to, >= 0.
+        splits: how many there are.
+        blank: whether "no class at all" is a class too, of frames that have no instance.
+
+    Returns:
+        The load of every class code, and "no class at all", if asked for, as the last one. Cost:
+        n log n, and a few figures a split.
+    """
+    width = len(data.class_names) + blank
+    units = int(unit_of_frame.max(initial=-1)) + 1
+    frame, column, amount = entries_of(data, np.arange(len(data)))
+    if blank:
+        bare = np.ones(len(data), dtype=bool)
+        bare[frame] = False
+        frame = np.concatenate((frame, np.flatnonzero(bare)))
+        column = np.concatenate((column, np.full(int(bare.sum()), width - 1)))
+        amount = np.concatenate((amount, np.ones(int(bare.sum()), dtype=np.int64)))
+    settled = codes[frame] >= 0
+    frame, column, amount = frame[settled], column[settled], amount[settled]
+    there = codes.astype(np.int64) * units + unit_of_frame
+    places = np.unique(there[codes >= 0])
+    held = np.unique(there[frame] * width + column)
+    cells = codes[frame].astype(np.int64) * width + column
+    instances = np.zeros(splits * width, dtype=np.int64)
+    np.add.at(instances, cells, amount)
+    holders = np.bincount(
+        held // (units * width) * width + held % width, minlength=splits * width
+    )  # fmt: skip
+    return Load(
+        frames=np.bincount(codes[codes >= 0], minlength=splits).astype(np.int64),
+        units=np.bincount(places // max(units, 1), minlength=splits).astype(np.int64),
+        instances=instances.reshape(splits, width),
+        holders=holders.astype(np.int64).reshape(splits, width),
+    )
+
+
+def table_beside(
+    data: SplitInput, unit_of_frame: npt.NDArray[Any], units: int, load: Load, *, blank: bool
+) -> tuple[ClassTable, Load]:
+    """Count the instances of each class in units that come to what is there already.
+
+    Args:
+        data: the frames that come.
+        unit_of_frame: (n,), the unit that each of them belongs to.
+        units: how many there are.
+        load: as `load_of` gives it, of the same class names and `blank`.
+        blank: as in `class_table`.
+
+    Returns:
+        The table, with the classes that one of the units has, by their rarity in units and load
+        together; and the load of these classes, in the same order.
+    """
+    unit, classes, _ = entries_of(data, unit_of_frame)
+    coming = np.zeros(len(data.class_names) + blank, dtype=bool)
+    coming[classes] = True
+    if blank:
+        coming[-1] = len(np.unique(unit)) < units
+    return _ranked(data, unit_of_frame, units, load, np.flatnonzero(coming), blank=blank)
+
+
+def _ranked(
+    data: SplitInput,
+    unit_of_frame: npt.NDArray[Any],
+    units: int,
+    load: Load,
+    kept: npt.NDArray[np.integer[Any]],
+    *,
+    blank: bool,
+) -> tuple[ClassTable, Load]:
+    """The table of some class codes, rarest first, and their load."""
+    unit, column, amount = _counted(data, unit_of_frame, units, blank)
+    names, width = len(data.class_names), len(data.class_names) + blank
+    holders = np.bincount(column, minlength=width) + load.holders.sum(axis=0)
+    totals = np.bincount(column, weights=amount, minlength=width).astype(np.int64)
+    totals += load.instances.sum(axis=0)
+    name = (*data.class_names, "")
+    rare_first = sorted(
+        kept.tolist(), key=lambda c: (c == names, holders[c], totals[c], name[c])
+    )  # fmt: skip
+    rank = np.empty(width, dtype=np.int64)
+    rank[rare_first] = np.arange(len(rare_first))
+    unit, column, amount = merge_entries(unit, rank[column], amount, max(len(rare_first), 1))
+    indptr = np.concatenate(([0], np.cumsum(np.bincount(unit, minlength=units))))
+    table = ClassTable(indptr=indptr, columns=column, amounts=amount, width=len(rare_first))
+    return table, load.take(np.array(rare_first, dtype=np.int64))
+
+
+def _counted(
+    data: SplitInput, unit_of_frame: npt.NDArray[Any], units: int, blank: bool
+) -> tuple[_Int, _Int, _Int]:
     unit, classes, counts = entries_of(data, unit_of_frame)
     names = len(data.class_names)
-    width = names + blank
     if blank:
         bare = np.ones(units, dtype=bool)
         bare[unit] = False
         unit = np.concatenate((unit, np.flatnonzero(bare)))
         classes = np.concatenate((classes, np.full(int(bare.sum()), names)))
         counts = np.concatenate((counts, np.ones(int(bare.sum()), dtype=np.int64)))
-    if not len(unit):
-        none = np.zeros(0, dtype=np.int64)
-        indptr = np.zeros(units + 1, dtype=np.int64)
-        return ClassTable(indptr=indptr, columns=none, amounts=none, width=width)
-    unit, column, amount = merge_entries(unit, classes, counts, width)
-    holders = np.bincount(column, minlength=width)
-    totals = np.bincount(column, weights=amount, minlength=width).astype(np.int64)
-    name = (*data.class_names, "")
-    rare_first = sorted(range(width), key=lambda c: (c == names, holders[c], totals[c], name[c]))
-    rank = np.empty(width, dtype=np.int64)
-    rank[rare_first] = np.arange(width)
-    unit, column, amount = merge_entries(unit, rank[column], amount, width)
-    indptr = np.concatenate(([0], np.cumsum(np.bincount(unit, minlength=units))))
-    return ClassTable(indptr=indptr, columns=column, amounts=amount, width=width)
+    return merge_entries(unit, classes, counts, names + blank)

@@ -149,7 +149,7 @@ def _groups(
     place = np.zeros(len(names), dtype=np.int64)
     place[present[order]] = np.arange(len(order))
     plain = rule.strategy == "random"
-    table = _classless(len(order)) if plain else class_table(
+    table = ClassTable.blank(len(order)) if plain else class_table(
         data, place[of_frame], len(order), blank=False
     )  # fmt: skip
     placed = place_groups(
@@ -160,12 +160,6 @@ def _groups(
     if plain:  # what was proved is proved of sizes alone
         solver |= {"classless": True, "least_max_deviation_points": None}
     return Divided(codes=placed.codes[place[of_frame]], solver=solver)
-
-
-def _classless(units: int) -> ClassTable:
-    none = np.zeros(0, dtype=np.int64)
-    indptr = np.zeros(units + 1, dtype=np.int64)
-    return ClassTable(indptr=indptr, columns=none, amounts=none, width=0)
 
 
 def _refuse_too_few(

@@ -1,5 +1,8 @@
 """Instances of classes in units, and the swaps of units that spread classes evenly over splits.
 
+Splits may hold something before: that is a load, a few figures a split, however much it is. It
+counts in every share and is never swapped.
+
 Deviations are integers (shares in `WHOLE`): no platform's rounding can decide a swap.
 
 The swaps choose from at most `_POOL` units. That keeps the cost linear, and what it leaves undone
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["WHOLE", "ClassTable", "Goal", "lower_deviation"]
+__all__ = ["WHOLE", "ClassTable", "Goal", "Load", "lower_deviation"]
 
 _Int = npt.NDArray[np.int64]
 _Float = npt.NDArray[np.float64]
@@ -45,6 +48,13 @@ class ClassTable:
     columns: _Int
     amounts: _Int
     width: int
+
+    @classmethod
+    def blank(cls, units: int) -> "ClassTable":
+        """Give the table of so many units without any class."""
+        none = np.zeros(0, dtype=np.int64)
+        indptr = np.zeros(units + 1, dtype=np.int64)
+        return cls(indptr=indptr, columns=none, amounts=none, width=0)
 
     @property
     def units(self) -> int:
@@ -90,12 +100,42 @@ class ClassTable:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Load:
+    """What the splits hold before the units of a table come to them, and keep.
+
+    Args:
+        frames: int64 (splits,), frames there.
+        units: int64 (splits,), units there; one that lies in several splits counts in each.
+        instances: int64 (splits, width), instances there of each class of the table.
+        holders: int64 (splits, width), units there that have the class.
+    """
+
+    frames: _Int
+    units: _Int
+    instances: _Int
+    holders: _Int
+
+    @classmethod
+    def none(cls, splits: int, width: int) -> "Load":
+        """Give the load of empty splits."""
+        frames, units = np.zeros((2, splits), dtype=np.int64)
+        instances, holders = np.zeros((2, splits, width), dtype=np.int64)
+        return cls(frames=frames, units=units, instances=instances, holders=holders)
+
+    def take(self, columns: npt.NDArray[np.integer[Any]]) -> "Load":
+        """The load of these classes, in this order."""
+        return replace(self, instances=self.instances[:, columns], holders=self.holders[:, columns])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Goal:
     """What an even spread of the classes of one table is, in integer shares.
 
     Args:
         shares: int64 (entries,), what one copy of the entry's unit holds of its class.
-        targets: int64 (splits, width), what each split should hold of each class.
+        targets: int64 (splits, width), what each split should get of each class: less than nothing
+            where it holds more than its share already.
+        held: int64 (splits, width), units with the class that are there already.
         required: bool (splits, width), where a class has to occur: in as many splits as it has
             units, the first ones, as far as a split may hold anything.
         absence: int64 (width,), what it costs if it does not, in squared shares; powers of 2.
@@ -103,6 +143,7 @@ class Goal:
 
     shares: _Int
     targets: _Int
+    held: _Int
     required: npt.NDArray[np.bool_]
     absence: _Int
 
@@ -115,6 +156,7 @@ class Goal:
         *,
         open_splits: npt.NDArray[np.bool_],
         absence: _Int,
+        load: Load,
         whole: _Int | None = None,
     ) -> "Goal":
         """Derive the goal.
@@ -125,6 +167,7 @@ class Goal:
             ratios: wanted shares of the splits.
             open_splits: bool (splits,), those that may hold anything.
             absence: int64 (width,), cost of a class missing where it has to occur.
+            load: what the splits hold already; the spread is that of it and the units together.
             whole: int64 (width,), units that all of a class is counted in, so the weight of its
                 deviations; None for `WHOLE` each.
 
@@ -132,24 +175,28 @@ class Goal:
             The goal. Shares are rounded to a unit, a four-millionth of a class.
         """
         instances, holders = table.totals(copies)
+        instances += load.instances.sum(axis=0)
+        holders += load.holders.sum(axis=0)
         whole = np.full(table.width, WHOLE) if whole is None else whole
         of_entry = instances[table.columns]
         shares = (2 * table.amounts * whole[table.columns] + of_entry) // (2 * of_entry)
-        sums = np.zeros(table.width, dtype=np.int64)
+        present = np.maximum(instances, 1)
+        held = (2 * load.instances * whole + present) // (2 * present)
+        sums = held.sum(axis=0)
         np.add.at(sums, table.columns, shares * np.repeat(copies, np.diff(table.indptr)))
         targets = [[round(total * ratio) for total in sums.tolist()] for ratio in ratios]
         rank = np.cumsum(open_splits) - 1
         return cls(
             shares=shares,
-            targets=np.array(targets, dtype=np.int64).reshape(len(ratios), table.width),
+            targets=np.array(targets, dtype=np.int64).reshape(len(ratios), table.width) - held,
+            held=load.holders,
             required=open_splits[:, None] & (rank[:, None] < holders[None, :]),
             absence=absence,
         )
 
     def standing(self, table: ClassTable, copies: _Int) -> tuple[_Int, _Int]:
         """How far splits are above their targets; their units of a class: (splits, width) each."""
-        above = -self.targets
-        holders = np.zeros_like(above)
+        above, holders = -self.targets, self.held.copy()
         for split in range(len(copies)):
             times = np.repeat(copies[split], np.diff(table.indptr))
             np.add.at(above[split], table.columns, self.shares * times)

@@ -24,13 +24,13 @@ FLOORS = {
     " sample_masks sample_notations segments tables thumbnails timelines",
     3: "certificate clean_frames config_file conversations evidence_image export export_file"
     " frame_check frame_index gate group_program group_search looks quality sample_export"
-    " samples sav_listing text_report tracks writer_lock",
+    " samples sav_listing segment_joining text_report tracks writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
     " prepared_rows publication report row_checks stages survey text_rules track_check",
     5: "coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout pipeline"
     " report_look revos_json splits swift_jsonl",
-    6: "division formats work",
-    7: "intake report_gather shards verification",
+    6: "extension formats work",
+    7: "division intake report_gather shards verification",
     8: "prepared shard_writer validation",
     9: "dataset_build",
     10: "outcome rehearsal",
