@@ -125,7 +125,8 @@ class GroupGoal:
     def totals(self) -> _Int:
         """Instances of each class in all, int64 (classes,), all of them positive or 1."""
         instances, _ = self.table.totals(np.ones(self.table.units, dtype=np.int64))
-        return np.maximum(instances + self.load.instances.sum(axis=0), 1)
+        totals: _Int = np.maximum(instances + self.load.instances.sum(axis=0), 1)
+        return totals
 
     @cached_property
     def targets(self) -> _Int:
