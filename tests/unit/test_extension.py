@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import engine.extension
 from engine.apportion import exact_ratios, lacking, largest_remainder
+from engine.certificate import Account, certify
 from engine.errors import RunError, UsageError
 from engine.extension import extend
 from engine.group_objective import GroupGoal
@@ -466,6 +467,19 @@ def test_a_class_is_as_rare_as_it_is_in_the_whole():
     for strategy, places in (("stratified", [1, 0]), ("temporal", [0, 1])):
         codes = extend(data, held, USUAL, rule(strategy, groups=data.video_names)).codes
         assert codes[[80, 90]].tolist() == places
+
+
+def test_the_certificate_says_that_what_was_there_kept_its_split():
+    rows = [(f"v{n}", i, {"x": 1}) for n in range(10) for i in range(10)]
+    held, data = codes_of([0] * 60 + [2] * 20 + [-1] * 20), made(rows)
+    divided = extend(data, held, USUAL, rule(groups=data.video_names))
+    account = Account(
+        data=data, codes=divided.codes, names=("train", "validation", "test"), shares=USUAL,
+        groups=data.video_names, solver=divided.solver,
+    )  # fmt: skip
+    said = certify(account)
+    assert said["solver"]["name"] == "extension-enumeration"
+    assert said["bound"]["reason"] == "videos that were there before keep their split"
 
 
 def test_an_empty_split_gets_a_group_and_few_groups_are_not_refused():
