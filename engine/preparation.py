@@ -13,7 +13,7 @@ from engine.errors import ExportError, OutputError
 from engine.intake import find_sources, take_in
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
-from engine.publication import writing
+from engine.publication import sweep, writing
 from engine.storage import join
 from engine.survey import digests_of
 from engine.work import Progress, start_work
@@ -50,6 +50,7 @@ def prepare(
     exports = find_sources(sources)
     done = _finished(exports, out, config)
     if done is not None:
+        sweep(out)
         return done
     with writing(out, "sam2prep prepare") as staging:
         done = _finished(exports, out, config)  # another run may just have ended here

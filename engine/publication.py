@@ -13,7 +13,7 @@ names. `manifest.json` comes last in both.
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from engine.storage import (
 )
 from engine.writer_lock import locked
 
-__all__ = ["complete", "is_pending", "publish", "writing"]
+__all__ = ["complete", "is_pending", "publish", "sweep", "writing"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
@@ -86,6 +86,16 @@ def writing(out: str, what: str) -> Iterator[str]:
     finally:
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
+
+
+def sweep(out: str) -> None:
+    """Remove what a run left in OUT that died when all was done; of one at work, nothing.
+
+    Where that cannot be done, it stays: a dataset is whole with it too.
+    """
+    if exists(join(out, STAGING)) or exists(join(out, LOCK)):
+        with suppress(RunError), writing(out, "sam2prep clean"):
+            pass
 
 
 def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:

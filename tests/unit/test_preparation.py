@@ -502,6 +502,19 @@ def test_a_finished_dataset_is_left_alone(folder):
     assert tree(out, without=()) == before
 
 
+def test_what_a_run_left_that_died_when_it_was_done_is_cleaned_up(folder):
+    truth = write_sample_export(folder / "swept.zip", **CLEAN)
+    out = folder / "swept"
+    prepare([truth.path], out)
+    before = tree(out, without=())
+    (out / ".staging/rows").mkdir(parents=True)
+    (out / ".staging/rows/scan.parquet").write_bytes(b"old")
+    (out / ".lock").write_bytes(b"{}")
+    assert prepare([truth.path], out)["nothing_to_do"]
+    assert tree(out, without=()) == before
+    assert not (out / ".staging").exists()
+
+
 def test_a_failed_output_is_replaced(folder):
     bad = write_sample_export(folder / "replace-bad.zip", mask_truncated=[2], **CLEAN)
     good = write_sample_export(folder / "replace-good.zip", **CLEAN)
