@@ -170,7 +170,18 @@ def read_manifest(out: str) -> dict[str, Any]:
 
 
 def state_of(out: str) -> OutState:
-    """Say what is in the place where a dataset shall go."""
+    """Say what is in the place where a dataset shall go.
+
+    Raises:
+        RunError: the place, or a file that says so, cannot be read.
+    """
+    try:
+        return _state_of(out)
+    except OSError as error:
+        raise RunError(out, f"cannot be read: {error.strerror or error}") from error
+
+
+def _state_of(out: str) -> OutState:
     if not exists(out):
         return OutState.EMPTY
     if exists(join(out, JOURNAL)):

@@ -67,9 +67,9 @@ def writing(out: str, what: str) -> Iterator[str]:
     Raises:
         RunError: another one is writing there, or the storage failed.
     """
-    made = topmost_missing(out)
-    staging = join(out, STAGING)
+    made, staging = None, join(out, STAGING)
     try:
+        made = topmost_missing(out)
         make_dirs(out)
         with locked(out, what):
             complete(out)
@@ -211,7 +211,7 @@ def _copy(out: str, journal: dict[str, Any]) -> None:
     moves = [f"{name}/{file}" for name, files in journal["folders"].items() for file in files]
     # State files are JSON: they come after the data that they name.
     for name in [*sorted(moves, key=lambda m: m.endswith(".json")), *journal["files"]]:
-        if filesystem.exists(join(root, STAGING, name)):
+        if exists(join(out, STAGING, name)):
             filesystem.mv(join(root, STAGING, name), join(root, name))
     for name, files in journal["folders"].items():
         for extra in sorted(set(list_files(join(out, name))) - set(files)):

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_filesystem, sync_path
+from engine.listing import files_below, kind_of
 
 __all__ = [
     "AtomicFile",
@@ -75,8 +76,7 @@ def exists(path: str) -> bool:
     place = local_path(path)
     if place is not None:
         return place.exists()
-    filesystem, inner = url_filesystem(path)
-    return bool(filesystem.exists(inner))
+    return kind_of(*url_filesystem(path)) is not None
 
 
 def file_name(path: str) -> str:
@@ -89,8 +89,7 @@ def is_file(path: str) -> bool:
     place = local_path(path)
     if place is not None:
         return place.is_file()
-    filesystem, inner = url_filesystem(path)
-    return bool(filesystem.isfile(inner))
+    return kind_of(*url_filesystem(path)) == "file"
 
 
 def make_dirs(path: str) -> None:
@@ -108,9 +107,7 @@ def list_files(root: str) -> list[str]:
     place = local_path(root)
     if place is not None:
         return sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
-    filesystem, inner = url_filesystem(root)
-    prefix = inner.rstrip("/") + "/"
-    return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+    return sorted(files_below(*url_filesystem(root)))
 
 
 def list_sizes(root: str) -> dict[str, int]:
@@ -120,10 +117,9 @@ def list_sizes(root: str) -> dict[str, int]:
     """
     place = local_path(root)
     if place is None:
-        filesystem, inner = url_filesystem(root)
-        prefix = inner.rstrip("/") + "/"
-        found = filesystem.find(inner, detail=True)
-        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+        return {
+            name: int(about["size"]) for name, about in files_below(*url_filesystem(root)).items()
+        }
     sizes: dict[str, int] = {}
     folders, seen = [(str(place), "")], set[str]()
     while folders:
@@ -193,8 +189,7 @@ def stored_bytes(path: str) -> int:
     """Give the size of a file, or of all files below a folder; 0 for what is not there."""
     place = local_path(path)
     if place is None:
-        filesystem, inner = url_filesystem(path)
-        return int(filesystem.du(inner)) if filesystem.exists(inner) else 0
+        return sum(list_sizes(path).values())
     if place.is_dir():
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     return place.stat().st_size if place.exists() else 0
@@ -204,8 +199,8 @@ def remove(path: str) -> None:
     """Remove a file, or a folder with all it holds; a missing one is fine."""
     place = local_path(path)
     if place is None:
-        filesystem, inner = url_filesystem(path)
-        if filesystem.exists(inner):
+        if exists(path):
+            filesystem, inner = url_filesystem(path)
             filesystem.rm(inner, recursive=True)
     elif place.is_dir():
         shutil.rmtree(place, ignore_errors=True)

@@ -13,8 +13,8 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " frame_tally images json_structure label_text report_charts report_texts rle_text sample_files"
-    " sav_names swaps thresholds track_motion turn_plan version visible wording"
+    " frame_tally images json_structure label_text listing report_charts report_texts rle_text"
+    " sample_files sav_names swaps thresholds track_motion turn_plan version visible wording"
     " worst_cases",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " json_ranges junit label_map masks members policy report_material sample_scene"
