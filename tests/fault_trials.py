@@ -236,9 +236,9 @@ class Course:
         return self.new["manifest.json"]
 
     def publication(self) -> range:
-        """Operations from the journal on."""
-        begin = next(n for n, o in enumerate(self.operations) if "commit.json" in o.path)
-        return range(begin, len(self.operations))
+        """The operations that decide: from the journal's beginning to its removal."""
+        there = [n for n, o in enumerate(self.operations) if "commit.json" in o.path]
+        return range(there[0], there[-1] + 1)
 
 
 def course_of(scenario: Scenario, place: DiskPlace | StorePlace) -> Course:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn, Self
 from unittest import mock
@@ -154,8 +154,7 @@ class FailingDisk:
         replaced.append((secrets, "token_hex", lambda _size: next(names)))
         for owner, name, new in replaced:
             self._stack.enter_context(mock.patch.object(owner, name, new))
-        if not _watching:
-            _install_hook()
+        _install_hook()
         _watching.append(self)
         return self
 
@@ -358,9 +357,7 @@ class _AtOnce:
         pass
 
 
+@cache
 def _install_hook() -> None:
     """Have the interpreter tell what it does; there is no way to take a hook back."""
-    if getattr(sys, "_faults_hook", False):
-        return
-    sys._faults_hook = True  # type: ignore[attr-defined]
     sys.addaudithook(lambda event, args: _watching[-1].audited(event, args) if _watching else None)
