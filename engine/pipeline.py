@@ -15,6 +15,7 @@ import importlib
 import logging
 import os
 import pickle
+import socket
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,7 @@ from engine.tasks import (
     require_complete,
     require_unique,
 )
+from engine.version import build
 
 __all__ = ["RayRunner", "Runner"]
 
@@ -70,7 +72,8 @@ class RayRunner:
 
     Workers import `engine` by name: it is found where the driver was started from a checkout's
     root, through PYTHONPATH, or where it is installed; on a cluster it must be installed or be in
-    the job's working directory.
+    the job's working directory. A worker that finds other sources than the driver's refuses its
+    tasks: two versions in one run would write a dataset that neither of them writes.
 
     Args:
         workers: most tasks at once; None means all cores of the machine or the cluster.
@@ -225,7 +228,7 @@ class RayRunner:
                 [{"key": task.key, "payload": pickle.dumps(task.payload)} for task in tasks],
                 override_num_blocks=len(tasks),
             ).map(
-                partial(_attempt, function=function, stage=stage),
+                partial(_attempt, function=function, stage=stage, build_of_driver=build()),
                 compute=TaskPoolStrategy(size=size),
                 num_cpus=1,
                 memory=self.task_memory_bytes,
@@ -279,15 +282,28 @@ def _load_worker(_payload: None) -> None:
         importlib.import_module(module)
 
 
-def _attempt(row: dict[str, Any], *, function: Callable[[Any], Any], stage: str) -> dict[str, Any]:
+def _attempt(
+    row: dict[str, Any], *, function: Callable[[Any], Any], stage: str, build_of_driver: str
+) -> dict[str, Any]:
     """Run one task in a worker; an error is a row too."""
     pa.set_cpu_count(1)
     try:
+        _require_build(stage, build_of_driver)
         with NamedFailure(stage, row["key"]):
             pickled = pickle.dumps(function(pickle.loads(row["payload"])))
     except Sam2PrepError as error:
         return {"key": row["key"], "ok": False, "pickled": pickle.dumps(error)}
     return {"key": row["key"], "ok": True, "pickled": pickled}
+
+
+def _require_build(stage: str, of_driver: str) -> None:
+    """Refuse a task of another version; asked by every task, as nodes may join at any time."""
+    if build() != of_driver:
+        raise RunError(
+            stage, f"a worker ({socket.gethostname()}) runs another version of sam2prep than the "
+            "driver", got=build(), expected=of_driver,
+            advice="use one image for all nodes, or sam2prep submit, which sends the sources along",
+        )  # fmt: skip
 
 
 @contextmanager

@@ -5,6 +5,7 @@ progress only where somebody watches, so that the log of a job is not flooded.
 """
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -21,6 +22,8 @@ __all__ = [
     "watched_progress",
     "write_junit",
 ]
+
+_LINE_SEC = 15.0  # between two lines of progress; a run shorter than this is silent
 
 
 class JobCommand(click.Command):
@@ -86,11 +89,24 @@ def write_junit(path: str, document: Mapping[str, Any]) -> None:
     write_bytes(path, junit_xml(document))
 
 
+def _progress_in_lines() -> Callable[[str, int, int], None]:
+    start = told = time.monotonic()
+
+    def show(stage: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _LINE_SEC:
+            told = now
+            say(f"sam2prep: {stage} {done} of {total}, {now - start:.0f} s", err=True)
+
+    return show
+
+
 @contextmanager
-def watched_progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Give a progress callback that draws bars on a terminal, or None where there is none."""
+def watched_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a progress callback: bars on a terminal, else a line now and then, as a log needs it."""
     if not sys.stderr.isatty():
-        yield None
+        yield _progress_in_lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
