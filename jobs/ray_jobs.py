@@ -147,12 +147,12 @@ class JobServer:
             heard = time.monotonic()
             ended = bool(info.status.is_terminal())
             lines = log.split("\n")
-            complete = lines if ended else lines[:-1]
-            for line in complete[shown:]:
-                if line or not ended:
-                    show(line)
+            if not ended or not lines[-1]:
+                lines.pop()  # what is no line yet, or never will be
+            for line in lines[shown:]:
+                show(line)
                 told = heard
-            shown = max(shown, len(complete))
+            shown = max(shown, len(lines))
             if ended:
                 return _how(info)
             if heard - told > _QUIET_SEC:

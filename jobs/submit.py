@@ -121,9 +121,8 @@ def _follow(server: "JobServer", job_id: str, *, as_json: bool) -> NoReturn:
         sys.exit(130)
     if ended.exit_code not in _EXIT_CODES:
         what = "was stopped" if ended.stopped else "ended without an exit code of the command"
-        raise RunError(
-            f"job {job_id}", what, got=ended.reason or None, advice="submit the command again"
-        )
+        reason = f" ({ended.reason})" if ended.reason else ""
+        raise RunError(f"job {job_id}", f"{what}{reason}", advice="submit the command again")
     if document:
         click.echo("\n".join(document))
     sys.exit(ended.exit_code)
