@@ -113,7 +113,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             for pid in members:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-            for _ in range(40):
+            for _ in range(16):
                 process.poll()
                 members = _members(process.pid)
                 if not members:
