@@ -71,7 +71,12 @@ def running_nodes() -> Iterator[Nodes]:
         f"--ray-client-server-port={client} --temp-dir={folder} "
         "--object-store-memory=100000000 --include-dashboard=true"
     )
-    worker = f"--block --num-cpus=2 --address=127.0.0.1:{gcs} --object-store-memory=100000000"
+    # A folder of its own, as on a machine of its own: each node's agent removes and unpacks the
+    # upload of a job anew, under the feet of a driver that shares it.
+    worker = (
+        f"--block --num-cpus=2 --address=127.0.0.1:{gcs} --temp-dir={folder}/w "
+        "--object-store-memory=100000000"
+    )
     address = f"http://127.0.0.1:{dashboard}"
     try:
         with ExitStack() as stack:

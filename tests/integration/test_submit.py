@@ -527,7 +527,7 @@ def test_a_driver_of_other_sources_than_the_workers_is_refused(nodes, exports, t
     inner = f"cd {other} && python -m jobs.prepare {shlex.quote(str(exports / 'good one.zip'))}"
     done = subprocess.run(
         [ray, "job", "submit", "--address", nodes.address, "--submission-id", "mixed",
-         "--working-dir", ".", "--", "sh", "-c", shlex.quote(f"{inner} --out {tmp_path / 'out'}")],
+         "--working-dir", ".", "--", "sh", "-c", f"{inner} --out {tmp_path / 'out'}"],
         cwd=ROOT, env=nodes.environment | {"RAY_AUTH_MODE": "token"}, capture_output=True,
         text=True, check=False, timeout=120,
     )  # fmt: skip
