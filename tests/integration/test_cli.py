@@ -21,7 +21,7 @@ from engine.sample_export import write_sample_export
 from jobs.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo")
+COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo", "submit")
 HEAVY = {"ray", "datasets", "pyarrow", "numpy", "sklearn", "scipy", "PIL", "pandas", "rich"}
 
 
@@ -699,3 +699,13 @@ def test_inspect_draws(good, tmp_path):
     (picture,) = (tmp_path / "drawn").iterdir()
     assert f"drawn       {picture}" in result.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(good, tmp_path, monkeypatch):
+    assert run("prepare", good, "--out", tmp_path / "soon done").stderr == ""
+    monkeypatch.setattr("jobs.console._LINE_SEC", 0.0)
+    lines = run("prepare", good, "--out", tmp_path / "out").stderr.split("\n")
+    assert lines.pop() == ""
+    assert len(lines) >= 4
+    for line in lines:
+        assert re.fullmatch(r"sam2prep: \w+ \d+ of \d+, \d+ s", line)
