@@ -483,7 +483,7 @@ def test_ray_s_own_submit_works_from_a_checkout(nodes, exports, tmp_path):
 @pytest.mark.long
 def test_a_job_is_left_found_again_and_stopped(nodes, tmp_path):
     write_sample_export(
-        tmp_path / "long.zip", frames=4000, width=320, height=240, dialect="coco", truth=False
+        tmp_path / "long.zip", frames=2000, width=320, height=240, dialect="coco", truth=False
     )
     options = ["--frames-per-range", "20", "--rows-per-shard", "20"]
     words = [tmp_path / "long.zip", "--out", tmp_path / "out", *options]
