@@ -14,12 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.cleaning import clean
     from engine.config import Config, Execution
     from engine.errors import (
         ConfigError,
         ExportError,
         NotTrainableError,
         OutputError,
+        ResumeError,
         RunError,
         Sam2PrepError,
         UsageError,
@@ -37,9 +39,11 @@ __all__ = [
     "ExportError",
     "NotTrainableError",
     "OutputError",
+    "ResumeError",
     "RunError",
     "Sam2PrepError",
     "UsageError",
+    "clean",
     "inspect",
     "prepare",
     "require_trainable",
@@ -51,6 +55,7 @@ __all__ = [
 _HOME = {
     "Config": "config",
     "Execution": "config",
+    "clean": "cleaning",
     "inspect": "validation",
     "prepare": "preparation",
     "require_trainable": "gate",

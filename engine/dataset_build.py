@@ -37,6 +37,7 @@ from engine.shard_writer import ShardWriter, parts_by_split, rows_of_splits
 from engine.shards import ShardResult
 from engine.storage import FileDigest, absolute, join, write_bytes
 from engine.text_rules import text_rules
+from engine.unfinished import forget_tasks
 from engine.work import Work
 
 __all__ = ["Built", "build", "division_of"]
@@ -158,7 +159,7 @@ def build(
         issues=(*issues, *found),
         leaks=leaks,
         texts=text_report.document(text_report.merge(r.texts for r in results)),
-        accounting=_account(intake, division, kept, aside, results),
+        accounting=_account(intake, writer, kept, aside, results),
         weights=_weights(index, assignment, rows),
     )
 
@@ -261,7 +262,7 @@ def _reasons(
 
 def _account(
     intake: Intake,
-    division: Division,
+    writer: ShardWriter,
     kept: NDArray[np.bool_],
     aside: NDArray[np.bool_],
     results: Sequence[ShardResult],
@@ -275,7 +276,7 @@ def _account(
     """
     index = intake.index
     good, bad = index.where(kept), index.where(aside)
-    excluded = {name: index.where(mask) for name, mask in division.exclusions().items()}
+    excluded = {name: index.where(mask) for name, mask in writer.division.exclusions().items()}
     frames = {
         "kept": len(good), "quarantined": len(bad), "excluded_duplicates": index.duplicates,
     } | {f"excluded_{name}": len(part) for name, part in excluded.items()}  # fmt: skip
@@ -289,8 +290,12 @@ def _account(
         "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
     }  # fmt: skip
     written = sum(result.rows for result in results)
+    lost = None
     if intake.frames_read != sum(frames.values()) or written != frames["kept"]:
-        raise RunError("accounting", f"frames were lost: {accounting}, {written} rows written")
-    if intake.objects_read != sum(objects.values()):
-        raise RunError("accounting", f"objects were lost: {accounting}")
+        lost = f"frames were lost: {accounting}, {written} rows written"
+    elif intake.objects_read != sum(objects.values()):
+        lost = f"objects were lost: {accounting}"
+    if lost is not None:
+        forget_tasks(writer.staging)
+        raise RunError("accounting", lost)
     return accounting

@@ -21,6 +21,7 @@ from engine.images import ImageInfo, decode_rgb, read_header
 from engine.samples import Part, Samples
 from engine.storage import FileDigest, join, link_file, write_bytes
 from engine.tables import write_table
+from engine.written_files import note_written
 
 __all__ = ["DIGEST_SCHEMA", "digest_name", "video_folder", "write_digests", "write_images"]
 
@@ -86,6 +87,7 @@ def write_images(
         else:
             content = _as_jpeg(data, name) if encode else data
             file = write_bytes(part.path(name), content, name=name, durable=False)
+        note_written(part.path(name), file.size_bytes, file.sha256)  # a link's digest is known here
         samples.stored.setdefault((row, encode), file)
         files.append(file)
     part.extracted.extend(files)

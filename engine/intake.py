@@ -4,6 +4,7 @@ This is what `prepare` and `validate` have in common. Everything here runs on th
 narrow columns only; the work is in the tasks it hands to the runner.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,10 +25,11 @@ from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.sources import find_exports
 from engine.stages import ScanResult, ScanTask, scan_range
 from engine.storage import file_name, join
-from engine.survey import OpenTask, open_source
+from engine.survey import OpenTask, is_unchanged, open_source
 from engine.tables import read_table
 from engine.tasks import Task
 from engine.track_check import TrackTask, check_video
+from engine.unfinished import settle_inputs
 from engine.work import Work
 
 __all__ = ["Intake", "find_sources", "take_in"]
@@ -155,11 +157,25 @@ def _open(sources: Sequence[str], staging: str, config: Config, work: Work) -> l
         )
         for place, source in enumerate(sources)
     ]  # fmt: skip
-    opened = work.run(open_source, tasks, stage="open", while_starting=True)
+    opened = work.run(open_source, tasks, stage="open", while_starting=True, unchanged=is_unchanged)
     found = [export for exports in opened for export in exports]
+    if work.records is not None:
+        settle_inputs(staging, _contents(sources, opened))
     exports = sorted(found, key=lambda e: (e.video_id, e.content_digest, e.source))
     _refuse_mixed_masklets(exports)
     return _settle_names(exports)
+
+
+def _contents(sources: Sequence[str], opened: Sequence[Sequence[OpenedExport]]) -> dict[str, str]:
+    """Digest what was read of each source, of clean frames too: ranges hold their CRCs."""
+    return {
+        source: hashlib.sha256(
+            " ".join(
+                part for e in exports for part in (e.content_digest, *(r.sha256 for r in e.ranges))
+            ).encode()
+        ).hexdigest()
+        for source, exports in zip(sources, opened, strict=True)
+    }
 
 
 def _refuse_mixed_masklets(exports: Sequence[OpenedExport]) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "FOLDERS",
     "JOURNAL",
     "LOCK",
+    "RUN",
     "STAGING",
     "OutState",
     "encode",
@@ -36,6 +37,7 @@ __all__ = [
     "read_manifest",
     "sealed",
     "state_of",
+    "versions",
 ]
 
 STAGING = ".staging"
@@ -43,6 +45,9 @@ STAGING = ".staging"
 
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
+
+RUN = ".staging/run.json"
+"""What the run in progress is; there from its beginning to its end, so also after it died."""
 
 LOCK = ".lock"
 """There while somebody writes to OUT."""
@@ -103,11 +108,7 @@ def make_manifest(
     """
     document: dict[str, Any] = {
         "manifest_version": 1,
-        "versions": {
-            "sam2prep": VERSION,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions(),
         "inputs": [dict(entry) for entry in inputs],
         "config": dict(config),
         "status": status,
@@ -118,6 +119,15 @@ def make_manifest(
         "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
     }
     return sealed(document)
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that may decide about bytes: of this program, Python and packages."""
+    return {
+        "sam2prep": VERSION,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:

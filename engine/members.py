@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from zlib_ng import zlib_ng as zlib
 
 from engine.byte_ranges import read_range
-from engine.errors import ExportError
+from engine.errors import ExportError, cannot_be_read
 
 __all__ = [
     "Member",
@@ -328,5 +328,4 @@ def _read(location: str, member: Member, start: int, end: int) -> bytes:
     try:
         return read_range(file, start, end)
     except OSError as error:
-        where = f"{location}: {member.name}"
-        raise ExportError(where, "cannot be read", got=error.strerror or error) from error
+        raise cannot_be_read(f"{location}: {member.name}", error) from error

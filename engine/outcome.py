@@ -5,7 +5,7 @@ dataset or in a report that says why there is none, and both are put in their pl
 `engine.publication`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.report_gather import gather_material
 from engine.root_card import CARD_NAME, content_digest, root_card
-from engine.storage import FileDigest, exists, join, write_bytes
+from engine.storage import FileDigest, exists, join, list_files, remove, write_bytes
+from engine.tables import read_table
 from engine.work import Work
 
 __all__ = ["Outcome"]
@@ -107,6 +108,8 @@ class Outcome:
             )  # fmt: skip
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
+        if self.work.resumed is not None:
+            self._remove_unnamed(files)
         summary = self._summary(intake, document, built)
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
@@ -120,6 +123,18 @@ class Outcome:
         write_bytes(join(self.staging, "manifest.json"), encode(manifest))
         publish(self.out)
         return summary
+
+    def _remove_unnamed(self, files: Sequence[FileDigest]) -> None:
+        """Remove what an earlier attempt has written and this one had no use for."""
+        named = {file.path for file in files}
+        for file in files:
+            if file.path.startswith("digests/"):
+                table = read_table(join(self.staging, file.path), ["path"])
+                named.update(table["path"].to_pylist())
+        for folder in FOLDERS:
+            for name in list_files(join(self.staging, folder)):
+                if f"{folder}/{name}" not in named:
+                    remove(join(self.staging, folder, name))
 
     def _write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
         """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
@@ -163,6 +178,7 @@ class Outcome:
             ],
             "out": self.out,
             "runner": self.work.runner_name,
+            "resumed": self.work.resumed,
             "timings": seconds | {"total": round(self.work.elapsed(), 3)},
         }
         return sealed(summary)

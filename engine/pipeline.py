@@ -15,6 +15,8 @@ import importlib
 import logging
 import os
 import pickle
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -148,6 +150,7 @@ class RayRunner:
         if self._started is None:
             raise RunError(stage, "RayRunner.run was called outside of its `with` block")
         self._started.result()
+        _take_back(signal.SIGTERM)
         results: dict[str, Any] = {}
         errors: dict[str, Sam2PrepError] = {}
         if tasks:
@@ -272,6 +275,13 @@ def _init_ray(address: str, own: dict[str, Any]) -> None:
             if attempt == _STARTS or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
+
+
+def _take_back(number: int) -> None:
+    """Give a signal back to this program: Ray's C++ part dumps its stack at SIGTERM and aborts."""
+    handler = signal.getsignal(number)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)
 
 
 def _load_worker(_payload: None) -> None:

@@ -1,7 +1,8 @@
 """`prepare`: the whole way from exports to a dataset, and its commit.
 
 Everything is written below `OUT/.staging`, the manifest too, and published when all of it is there
-(`engine.publication`). Whatever dies before that leaves OUT as it was.
+(`engine.publication`). Whatever dies before that leaves OUT as it was, and what it had done for the
+same command to go on from (`engine.unfinished`).
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from engine.outcome import Outcome
 from engine.publication import writing
 from engine.storage import join
 from engine.survey import digests_of
+from engine.unfinished import RunInProgress, run_record
 from engine.work import Progress, start_work
 
 __all__ = ["prepare"]
@@ -43,8 +45,9 @@ def prepare(
 
     Raises:
         UsageError: wrong usage, or `out` holds something else.
+        ResumeError: `out` holds an unfinished run of something else.
         ExportError: an export cannot be read.
-        RunError: the run broke; nothing of it is left in `out`.
+        RunError: the run broke; the same call goes on from what was done.
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
@@ -55,7 +58,13 @@ def prepare(
         done = _finished(exports, out, config)  # another run may just have ended here
         if done is not None:
             return done
-        with start_work(execution, exports, progress) as work:
+        record = run_record(
+            "prepare", exports, config.to_json(), frames_per_range=execution.frames_per_range
+        )
+        with (
+            RunInProgress(out, record, execution.resume) as records,
+            start_work(execution, exports, progress, records) as work,
+        ):
             outcome = Outcome(out=out, staging=staging, config=config, work=work)
             return _run(exports, outcome)
 

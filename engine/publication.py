@@ -26,6 +26,7 @@ from engine.manifest import (
     FOLDERS,
     JOURNAL,
     LOCK,
+    RUN,
     STAGING,
     OutState,
     encode,
@@ -42,9 +43,10 @@ from engine.storage import (
     topmost_missing,
     write_bytes,
 )
+from engine.unfinished import broken
 from engine.writer_lock import locked
 
-__all__ = ["complete", "is_pending", "publish", "writing"]
+__all__ = ["complete", "is_attempt", "is_pending", "publish", "writing"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
@@ -53,16 +55,16 @@ _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.Atomic
 def writing(out: str, what: str) -> Iterator[str]:
     """Be the only one who writes to OUT, and have a place below it for work in progress.
 
-    What a run that died had decided is completed first. The place is gone afterwards, whatever
-    happens, and so is an OUT that was not there before and holds nothing; only a publication that
-    could not be completed stays.
+    What a run that died had decided is completed first. The place is gone afterwards, and so is an
+    OUT that was not there before and holds nothing; only a publication that could not be completed
+    stays, and a run that can be continued (`engine.unfinished`).
 
     Args:
         out: the dataset's place; made if it is not there.
         what: the command, for others who want to write there.
 
     Yields:
-        The folder for work in progress, empty.
+        The folder for work in progress: empty, or with what a run that died has left.
 
     Raises:
         RunError: another one is writing there, or the storage failed.
@@ -74,15 +76,15 @@ def writing(out: str, what: str) -> Iterator[str]:
         with locked(out, what):
             complete(out)
             try:
-                remove(staging)
+                if not exists(join(out, RUN)):
+                    remove(staging)
                 make_dirs(staging)
                 yield staging
             finally:
-                if not is_pending(out):
+                if not is_pending(out) and not exists(join(out, RUN)):
                     remove(staging)
     except OSError as error:
-        place = f"{out}: {error.filename}" if error.filename else out
-        raise RunError(place, f"the run broke: {error.strerror or error}") from error
+        raise broken(out, error) from error
     finally:
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
@@ -124,8 +126,13 @@ def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
 def _remove_attempts(folder: str) -> None:
     """Remove what workers that died in the middle of a file have left beside it."""
     for name in list_files(folder):
-        if _ATTEMPT.search(name):
+        if is_attempt(name):
             remove(join(folder, name))
+
+
+def is_attempt(name: str) -> bool:
+    """Say whether a file is one that was never finished: its writer died in the middle."""
+    return _ATTEMPT.search(name) is not None
 
 
 def is_pending(out: str) -> bool:
@@ -150,6 +157,7 @@ def complete(out: str) -> bool:
             _exchange(place, journal)
         else:
             _copy(out, journal)
+        remove(join(out, RUN))  # whoever dies from here on leaves nothing to be continued
         remove(join(out, JOURNAL))
     except OSError as error:
         raise RunError(

@@ -99,10 +99,12 @@ class RangeFile:
     Args:
         path: an Arrow file of `RANGE_SCHEMA`.
         frames: number of its rows.
+        sha256: of the file: what a scan found holds for these very records.
     """
 
     path: str
     frames: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_filesystem, sync_path
+from engine.written_files import note_written
 
 __all__ = [
     "AtomicFile",
@@ -172,6 +173,7 @@ def link_file(source: str, target: str) -> bool:
     try:
         os.link(old, temporary)
         temporary.replace(new)
+        note_written(target, new.stat().st_size, None)
     except OSError:
         return False
     finally:
@@ -374,6 +376,7 @@ class AtomicFile:
             self._sink.close()
             if kind is None:
                 self._publish()
+                note_written(self.path, self._size_bytes, self._hash.hexdigest())
         finally:
             self._temporary.unlink(missing_ok=True)
 

@@ -34,7 +34,7 @@ from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 
-__all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
+__all__ = ["OpenTask", "digests_of", "is_unchanged", "open_export", "open_source"]
 
 # Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
 _FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
@@ -364,6 +364,16 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
             whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
             return sorted(whole - set(cut.frame_indices))
     return []
+
+
+def is_unchanged(task: OpenTask, opened: Sequence[OpenedExport]) -> bool:
+    """Say whether a source still holds what was opened; clean frames are never taken on trust.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    held = [export.content_digest for export in opened]
+    return task.frames is None and digests_of(task.source, caps=task.caps) == held
 
 
 def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:

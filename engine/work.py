@@ -15,6 +15,7 @@ from engine.config import Execution
 from engine.pipeline import RayRunner, Runner
 from engine.sav_names import sav_video, split_address
 from engine.storage import join, stored_bytes
+from engine.task_records import Done, TaskRecords
 from engine.tasks import LocalRunner, Task
 
 __all__ = ["Progress", "Work", "start_work"]
@@ -34,6 +35,7 @@ class Work:
         runner: executes tasks.
         progress: told of every task that is done; None: nobody.
         frames_per_range: frames one scan task takes.
+        records: of finished tasks, for a run that may be continued; None: none are kept.
     """
 
     def __init__(
@@ -42,16 +44,26 @@ class Work:
         progress: Progress | None = None,
         *,
         frames_per_range: int = Execution.frames_per_range,
+        records: TaskRecords | None = None,
     ) -> None:
         self._runner = runner
         self._progress = progress
         self.frames_per_range = frames_per_range
+        self.records = records
+        self._taken_over = self._tasks = 0
         self._start = time.perf_counter()
         self.seconds: dict[str, float] = {}
 
     def elapsed(self) -> float:
         """Seconds since the work began."""
         return time.perf_counter() - self._start
+
+    @property
+    def resumed(self) -> dict[str, int] | None:
+        """Tasks so far, and how many were done in an earlier attempt; None in a first one."""
+        if self.records is None or not self.records.resumed:
+            return None
+        return {"taken_over": self._taken_over, "tasks": self._tasks}
 
     @property
     def runner_name(self) -> str:
@@ -66,6 +78,7 @@ class Work:
         stage: str,
         while_starting: bool = False,
         each: Callable[[Any], None] | None = None,
+        unchanged: Callable[[Any, Any], bool] | None = None,
     ) -> list[Any]:
         """Run all tasks of a stage.
 
@@ -75,15 +88,24 @@ class Work:
             stage: names the work to people.
             while_starting: begin in this process while Ray is still starting.
             each: called in this process with every result, as it comes.
+            unchanged: called on a worker with payload and result of a task that was done in an
+                earlier attempt; if not so, it is done again. None: its own files say it.
 
         Returns:
             The results in the order of the tasks.
         """
         done = 0
+        if self.records is not None:
+            function = self.records.of_stage(function, stage, unchanged)
+            tasks = [Task(key=task.key, payload=(task.key, task.payload)) for task in tasks]
 
         def count(_key: str, result: Any) -> None:
             nonlocal done
             done += 1
+            self._tasks += 1
+            if isinstance(result, Done):
+                self._taken_over += result.taken_over
+                result = result.result
             if each:
                 each(result)
             if self._progress:
@@ -98,7 +120,8 @@ class Work:
                 results |= LocalRunner().run(function, [rest.pop(0)], stage=stage, on_done=count)
             if rest:
                 results |= self._runner.run(function, rest, stage=stage, on_done=count)
-        return [results[task.key] for task in tasks]
+        in_order = [results[task.key] for task in tasks]
+        return [each.result if isinstance(each, Done) else each for each in in_order]
 
     def _is_starting(self) -> bool:
         return isinstance(self._runner, RayRunner) and not self._runner.ready
@@ -115,7 +138,10 @@ class Work:
 
 @contextmanager
 def start_work(
-    execution: Execution, sources: Sequence[str], progress: Progress | None = None
+    execution: Execution,
+    sources: Sequence[str],
+    progress: Progress | None = None,
+    records: TaskRecords | None = None,
 ) -> Iterator[Work]:
     """Choose and start what runs the tasks; leave it as it was found at the end.
 
@@ -123,12 +149,14 @@ def start_work(
         execution: how to run.
         sources: the exports, for their size.
         progress: told of every task that is done.
+        records: of finished tasks, for a run that may be continued; None: none are kept.
     """
+    ranges = execution.frames_per_range
     if _is_local(execution, sources):
-        yield Work(LocalRunner(), progress, frames_per_range=execution.frames_per_range)
+        yield Work(LocalRunner(), progress, frames_per_range=ranges, records=records)
         return
     with RayRunner(workers=execution.workers, address=execution.address) as runner:
-        yield Work(runner, progress, frames_per_range=execution.frames_per_range)
+        yield Work(runner, progress, frames_per_range=ranges, records=records)
 
 
 def _is_local(execution: Execution, sources: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from engine.version import VERSION
 
 __all__ = ["Commands", "main"]
 
-_COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo")
+_COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "clean", "demo")
 
 
 class Commands(click.Group):

@@ -4,7 +4,9 @@ Standard output belongs to the result alone; progress, logs and errors go to sta
 progress only where somebody watches, so that the log of a job is not flooded.
 """
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -17,6 +19,7 @@ __all__ = [
     "JobCommand",
     "reporting_errors",
     "say",
+    "say_resumed",
     "show_json",
     "watched_progress",
     "write_junit",
@@ -42,18 +45,50 @@ class JobCommand(click.Command):
 
 @contextmanager
 def reporting_errors(as_json: bool) -> Iterator[None]:
-    """Turn the engine's errors into one line on standard error and an exit code."""
+    """Turn the engine's errors into one line on standard error and an exit code.
+
+    Also what ends a run from outside: Ctrl-C, and SIGTERM, which job systems send before they kill.
+    """
+    terminated: list[int] = []
+
+    def terminate(number: int, _frame: Any) -> None:
+        if not terminated:  # one is enough: what follows is on its way out
+            terminated.append(number)
+            raise KeyboardInterrupt  # the one exception that Ray hands on from its waiting
+
     try:
-        yield
+        with _handling(signal.SIGTERM, terminate):
+            yield
     except Sam2PrepError as error:
         _stop(error, as_json)
     except OSError as error:
         _stop(RunError(str(error.filename or "storage"), error.strerror or str(error)), as_json)
-    except KeyboardInterrupt:
-        click.echo("sam2prep: stopped; nothing was published", err=True)
+    except KeyboardInterrupt as error:
+        said = "; ".join(["nothing was published", *_notes(error)])
+        if terminated:
+            _stop(RunError("run", "ended by SIGTERM", advice=said), as_json)
+        say(f"sam2prep: stopped; {said}", err=True)
         sys.exit(130)
-    except MemoryError:
-        _stop(RunError("memory", "there is not enough of it", advice="try fewer workers"), as_json)
+    except MemoryError as error:
+        advice = "; ".join(["try fewer workers", *_notes(error)])
+        _stop(RunError("memory", "there is not enough of it", advice=advice), as_json)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", ()))
+
+
+@contextmanager
+def _handling(number: int, handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Handle a signal while the block runs; only the main thread of a program can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def _stop(error: Sam2PrepError, as_json: bool) -> NoReturn:
@@ -68,6 +103,13 @@ def say(line: str, *, err: bool = False, limit: int | None = None) -> None:
     from engine.visible import visible
 
     click.echo(visible(line, limit), err=err)
+
+
+def say_resumed(summary: Mapping[str, Any]) -> None:
+    """Say of a run that was continued how much of it was done before."""
+    if summary.get("resumed"):
+        counts = summary["resumed"]
+        say(f"Resumed     {counts['taken_over']} of {counts['tasks']} tasks were done")
 
 
 def show_json(document: Mapping[str, Any]) -> None:

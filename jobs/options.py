@@ -19,6 +19,7 @@ __all__ = [
     "junit_option",
     "policy_options",
     "reading_options",
+    "resume_option",
     "split_options",
     "text_options",
 ]
@@ -96,6 +97,15 @@ def execution_options(command: _Command) -> _Command:
             help="auto (default): small inputs in this process, others on Ray.",
         ),
     )  # fmt: skip
+
+
+def resume_option(command: _Command) -> _Command:
+    """Add --resume and --no-resume."""
+    return click.option(
+        "--resume/--no-resume", default=None,
+        help="Go on with an unfinished run of the same inputs and options in OUT (the default; "
+        "where there is none, begin), or throw it away and begin anew.",
+    )(command)  # fmt: skip
 
 
 def split_options(name: str) -> Callable[[_Command], _Command]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress, write_junit
+from jobs.console import (
+    JobCommand,
+    reporting_errors,
+    say,
+    say_resumed,
+    show_json,
+    watched_progress,
+    write_junit,
+)
 from jobs.options import (
     common_options,
     config_option,
@@ -16,6 +24,7 @@ from jobs.options import (
     junit_option,
     policy_options,
     reading_options,
+    resume_option,
     split_options,
     text_options,
 )
@@ -56,6 +65,7 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 @policy_options
 @reading_options
 @execution_options
+@resume_option
 @config_option
 @common_options
 def main(
@@ -142,6 +152,7 @@ def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:
         )
     for line in summary["findings"]:
         say(f"Finding     {line}")
+    say_resumed(summary)
     say(f"Time        {summary['timings']['total']:.1f} s")
     if summary["status"] == "FAILED":
         say(f"Report      {out}/report/report.html (no dataset was written)")

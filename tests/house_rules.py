@@ -13,22 +13,22 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " frame_tally images json_structure label_text report_charts report_texts rle_text sample_files"
-    " sav_names swaps thresholds track_motion turn_plan version visible wording"
-    " worst_cases",
+    " frame_tally images json_structure label_text report_charts report_texts rle_text"
+    " sample_files sav_names swaps thresholds track_motion turn_plan version visible wording"
+    " worst_cases written_files",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " json_ranges junit label_map masks members policy report_material sample_scene"
     " sample_spec sources split_file split_input storage summary_md tasks templates",
-    2: "balance config dialect existence group_objective identity manifest mask_check"
-    " masklets opening pairing phrases placement records report_figures root_card"
-    " sample_masks sample_notations segments tables thumbnails timelines",
+    2: "balance config dialect existence group_objective identity manifest mask_check masklets"
+    " opening pairing phrases placement records report_figures root_card sample_masks"
+    " sample_notations segments tables task_records thumbnails timelines",
     3: "certificate clean_frames config_file conversations evidence_image export export_file"
     " frame_check frame_index gate group_program group_search looks quality sample_export"
-    " samples sav_listing text_report tracks writer_lock",
+    " samples sav_listing text_report tracks unfinished writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
     " prepared_rows publication report row_checks stages survey text_rules track_check",
-    5: "coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout pipeline"
-    " report_look revos_json splits swift_jsonl",
+    5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
+    " pipeline report_look revos_json splits swift_jsonl",
     6: "division formats work",
     7: "intake report_gather shards verification",
     8: "prepared shard_writer validation",

@@ -184,7 +184,17 @@ def test_a_run_that_breaks_leaves_the_dataset_as_it_was(sources, tmp_path, monke
         patched.setattr(dataset_build, "finish", full)
         with pytest.raises(RunError, match="No space left"):
             engine.split(str(out), {"split": "random"}, HERE)
-    assert tree(out, without=()) == before
+    after = tree(out, without=())
+    assert {name: sha for name, sha in after.items() if not name.startswith(".staging/")} == before
+    assert engine.verify(str(out), HERE)["unknown_files"] == []
+    engine.require_trainable(str(out))
+    fresh = tmp_path / "fresh"
+    prepare(sources, fresh, split="random")
+    with pytest.raises(engine.ResumeError, match=r"config\.seed: got 7, expected 42"):
+        engine.split(str(out), {"split": "random", "seed": 7}, HERE)
+    resumed = engine.split(str(out), {"split": "random"}, HERE)["resumed"]
+    assert 0 < resumed["taken_over"] < resumed["tasks"]
+    assert tree(out) == tree(fresh)
 
 
 def test_a_damaged_dataset_is_not_split(sources, tmp_path):

@@ -214,4 +214,5 @@ def test_workers_that_print_and_die_do_not_spoil_the_document(tmp_path):
     assert (error["status"], error["exit_code"]) == ("ERROR", 3)
     assert "train-00001" in error["error"]
     assert (tmp_path / "always.stderr").read_text() == f"sam2prep: error: {error['error']}\n"
-    assert not (tmp_path / "always").exists()
+    assert "the same command continues" in error["error"]
+    assert [path.name for path in (tmp_path / "always").iterdir()] == [".staging"]

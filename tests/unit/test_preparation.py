@@ -578,10 +578,13 @@ def test_a_full_disk_is_an_error_of_the_tree(folder, monkeypatch):
     def full(*_args, **_keywords):
         raise OSError(28, "No space left on device", "data-00000.arrow")
 
-    monkeypatch.setattr("engine.dataset_build.finish", full)
-    with pytest.raises(RunError, match="No space left"):
-        prepare([truth.path], out)
-    assert not out.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.dataset_build.finish", full)
+        with pytest.raises(RunError, match=r"No space left.*kept in .*same command continues"):
+            prepare([truth.path], out)
+    assert [path.name for path in out.iterdir()] == [".staging"]
+    assert prepare([truth.path], out)["resumed"]["taken_over"] > 3
+    assert not (out / ".staging").exists()
 
 
 # The same bytes.
