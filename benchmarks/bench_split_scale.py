@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from benchmarks import harness
 from engine.config import SPLIT_NAMES, Config
-from engine.division import divide
+from engine.dividing import divide
 from engine.frame_index import FrameIndex
 from engine.split_file import read_assignment
 

@@ -14,17 +14,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.addition import add
+    from engine.cleaning import clean
     from engine.config import Config, Execution
     from engine.errors import (
         ConfigError,
         ExportError,
         NotTrainableError,
         OutputError,
+        ResumeError,
         RunError,
         Sam2PrepError,
         UsageError,
     )
     from engine.gate import require_trainable
+    from engine.history_record import history
+    from engine.pinned import open_dataset
     from engine.preparation import prepare
     from engine.resplit import split
     from engine.validation import inspect, validate
@@ -37,10 +42,15 @@ __all__ = [
     "ExportError",
     "NotTrainableError",
     "OutputError",
+    "ResumeError",
     "RunError",
     "Sam2PrepError",
     "UsageError",
+    "add",
+    "clean",
+    "history",
     "inspect",
+    "open_dataset",
     "prepare",
     "require_trainable",
     "split",
@@ -49,9 +59,13 @@ __all__ = [
 ]
 
 _HOME = {
+    "add": "addition",
     "Config": "config",
     "Execution": "config",
+    "history": "history_record",
+    "clean": "cleaning",
     "inspect": "validation",
+    "open_dataset": "pinned",
     "prepare": "preparation",
     "require_trainable": "gate",
     "split": "resplit",

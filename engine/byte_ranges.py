@@ -6,14 +6,16 @@ costs more than reading an image that is in the page cache. Local paths never go
 Needs `os.pread`: Linux and macOS. All failures are `OSError`, for the caller to give a place to.
 """
 
+import hashlib
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["local_path", "read_range", "url_filesystem"]
+__all__ = ["local_path", "read_range", "sha256_of", "url_filesystem"]
 
 _OPEN_FILES = 16  # enough for the exports that one task mixes, far below any limit of descriptors
+_PIECE_BYTES = 8 * 2**20
 
 
 def local_path(location: str) -> Path | None:
@@ -53,6 +55,24 @@ def read_range(location: str, start: int, end: int) -> bytes:
         return bytes(filesystem.cat_file(inner, start=start, end=end))
     status = path.stat()
     return _open_file(path, status.st_dev, status.st_ino).read(start, end)
+
+
+def sha256_of(location: str) -> tuple[int, str]:
+    """Read a whole file in pieces, and give its size in bytes and its hexadecimal sha256.
+
+    Raises:
+        OSError: there is no such file, or the storage fails.
+    """
+    path, at = local_path(location), 0
+    if path is not None:  # read once: no descriptor of it is to stay open
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+            return file.tell(), digest.hexdigest()
+    digest = hashlib.sha256()
+    while piece := read_range(location, at, at + _PIECE_BYTES):
+        digest.update(piece)
+        at += len(piece)
+    return at, digest.hexdigest()
 
 
 class _OpenFile:

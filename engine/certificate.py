@@ -82,7 +82,8 @@ def certify(account: Account) -> dict[str, Any]:
         (or groups) for, `absences` how many of these it is not in, `too_rare` all that in words.
         `reason` says why a limit does not hold. Classes without an instance are left out.
         `gap_points` of the solver is how far the largest deviation is above what is known to be
-        unavoidable: 0 where the assignment is proved to be the best. `smallest_distance_frames` is
+        unavoidable: 0 where the assignment is proved to be the best (of an extension: the best
+        beside what was there before). `smallest_distance_frames` is
         in steps of `frame_index`. `neighbours` is None where no video is divided.
         `near_duplicates` is None: not looked for.
     """
@@ -295,6 +296,8 @@ def _reason(points: float, off: int, cannot: int, account: Account) -> str:
         )
     if not parts and account.solver.get("classless"):
         parts.append(f"{units} are divided without regard to classes")
+    if not parts and account.solver["name"].startswith("extension-"):
+        parts.append(f"{single}{units} that were there before keep their split")
     if not parts:
         parts.append(f"not known: the best way to deal out {single}{units} was not proved")
     return "; ".join(parts)

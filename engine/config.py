@@ -228,6 +228,12 @@ class Config:
         return BoxStyle(name=self.box_style, max_pixels=self.max_pixels, pad_square=self.pad_square)
 
     @property
+    def keeps_images(self) -> bool:
+        """Whether some format holds the images as they came, and not as JPEGs made of them."""
+        embedded = "parquet" in self.formats or ("hf" in self.formats and self.images == "embed")
+        return embedded or (self.image_format == "keep" and self.formats != ("revos",))
+
+    @property
     def names(self) -> LabelMap:
         """The user's names for labels."""
         return LabelMap.of(self.label_map)
@@ -305,6 +311,7 @@ class Execution:
         runner: local: in this process. ray: on Ray. auto: in this process while the work is
             smaller than starting Ray would cost.
         frames_per_range: frames one scan task parses.
+        resume: False: begin anew even where an unfinished run of the same could be continued.
     """
 
     workers: int | None = None
@@ -312,11 +319,13 @@ class Execution:
     runner: str = "auto"
     # About 250 KB of JSON a hundred frames: a range is parsed in well under a second.
     frames_per_range: int = 500
+    resume: bool | None = None
 
     def __post_init__(self) -> None:
         one_of("runner", self.runner, _CHOICES["runner"])
         of_kind("address", self.address, str | None, "the address of a Ray cluster")
         whole_number("frames_per_range", self.frames_per_range, least=1)
+        of_kind("resume", self.resume, bool | None, "true or false")
         if self.workers is not None:
             whole_number("workers", self.workers, least=1)
         if self.runner == "local" and self.address:

@@ -2,12 +2,11 @@
 
 What is found while the images are read (a bad CRC, a file that ends early) sets a frame aside after
 the plan was made: its shard goes without it, and it joins the quarantine, written last. The
-accounting is checked before anything is published: frames in = kept + set aside + left out +
-repeated, and objects in = kept + hidden in kept frames + in frames set aside, left out, repeated.
+accounting is checked before anything is published. To a dataset that is there, shards are added;
+those that it holds stay as they are.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,23 +16,26 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from engine import text_report
+from engine.accounting import account
+from engine.aside import reasons_aside, set_aside
 from engine.balance import weights_document
 from engine.config import SPLIT_NAMES, Config
 from engine.content_links import group_of_video
-from engine.division import Division, divide
-from engine.errors import RunError
-from engine.findings import CODES
+from engine.dividing import Settled, divide, divide_more
+from engine.division import Division
 from engine.formats import finish
 from engine.frame_index import FrameIndex
+from engine.held_shards import HeldDataset
 from engine.hf_layout import finish_quarantine
 from engine.intake import Intake
 from engine.manifest import encode
 from engine.near_duplicates import near_duplicates
+from engine.plan import Shard
 from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import Issue
 from engine.samples import SplitParts
-from engine.shard_writer import ShardWriter, parts_by_split, rows_of_splits
+from engine.shard_writer import QUARANTINE, ShardWriter, parts_by_split, rows_of_splits
 from engine.shards import ShardResult
 from engine.storage import FileDigest, absolute, join, write_bytes
 from engine.text_rules import text_rules
@@ -57,6 +59,7 @@ class Built:
         texts: what the texts are worth, as summary.json holds it.
         accounting: frames in, kept, set aside, left out, counted once; objects likewise.
         weights: of the rows of the train split, in their order.
+        joins: it holds shards of the dataset that is there.
     """
 
     files: tuple[FileDigest, ...]
@@ -69,6 +72,7 @@ class Built:
     texts: dict[str, Any]
     accounting: dict[str, int]
     weights: dict[str, Any]
+    joins: bool
 
     def judge(self, intake: Intake, config: Config) -> Verdict:
         """Check what is published again, without what was set aside."""
@@ -110,6 +114,7 @@ def build(
     work: Work,
     *,
     left_out: NDArray[np.int8] | None = None,
+    held: HeldDataset | None = None,
 ) -> Built:
     """Split the good frames and write all shards below `staging`.
 
@@ -119,35 +124,34 @@ def build(
         out: where they will be in the end.
         config: of the run.
         work: executes the tasks.
-        left_out: int8 (n,), place in `division.EXCLUSIONS` of frames that an earlier split has left
-            out and that have no image now, -1 for the others; None: there are none.
+        left_out: int8 (n,), place in `division.EXCLUSIONS` of frames that have no image since an
+            earlier split has left them out, -1 for the others; None: there are none.
+        held: what stays of the dataset that is there; None: nothing, all is written.
 
     Raises:
         UsageError: the frames cannot be split as asked.
         RunError: the run broke.
     """
-    index, policy = intake.index, Policy.of(config)
     with work.timed("split"):
-        division = division_of(intake, config, left_out)
-    assignment = division.assignment.copy()
+        division = _division_beside(held, intake, config) if held is not None else division_of(
+            intake, config, left_out
+        )  # fmt: skip
     writer = ShardWriter(
-        index=index, division=division, staging=staging, out=absolute(out), config=config, work=work
-    )
-    texts = text_rules(config, index.where(assignment >= 0).table)
-    shards, results = writer.write(assignment, SPLIT_NAMES, stage="write", texts=texts)
-    rows = rows_of_splits(shards, results, len(index))
-    assignment[rows < 0] = -1  # bad images were left out
+        index=intake.index, division=division, staging=staging, out=absolute(out), config=config,
+        work=work,
+    )  # fmt: skip
+    shards, results = _write_splits(writer, held)
+    rows = rows_of_splits(shards, results, len(intake.index))
+    assignment = np.where(rows < 0, -1, division.assignment).astype(np.int8)  # without bad images
     kept = assignment >= 0
     aside = ~kept & (division.excluded < 0)
     issues = [issue for result in results for issue in result.issues]
     files = [file for result in results for file in (result.index, *result.digests)]
     for name in config.formats:
         files += finish(name, staging, parts_by_split(name, shards, results), config)
-    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer, policy)
-    files += quarantine + writer.write_excluded()
-    for name, document in division.fold_documents(assignment, rows).items():
-        path = join(staging, "folds", name)
-        files.append(write_bytes(path, encode(document), name=f"folds/{name}"))
+    quarantine, found = _quarantine(intake.with_issues(issues), aside, writer, held)
+    files += quarantine + writer.write_excluded(held)
+    files += _write_folds(staging, division.fold_documents(assignment, rows))
     split, leaks = _described(intake, division, assignment)
     return Built(
         files=tuple(files),
@@ -158,9 +162,33 @@ def build(
         issues=(*issues, *found),
         leaks=leaks,
         texts=text_report.document(text_report.merge(r.texts for r in results)),
-        accounting=_account(intake, division, kept, aside, results),
-        weights=_weights(index, assignment, rows),
+        accounting=account(intake, writer, kept=kept, aside=aside, results=results),
+        weights=_weights(intake.index, assignment, rows),
+        joins=held is not None,
     )
+
+
+def _write_folds(staging: str, documents: Mapping[str, Any]) -> list[FileDigest]:
+    """Write what each fold trains on, by file name."""
+    return [
+        write_bytes(join(staging, "folds", name), encode(document), name=f"folds/{name}")
+        for name, document in documents.items()
+    ]
+
+
+def _write_splits(
+    writer: ShardWriter, held: HeldDataset | None
+) -> tuple[list[Shard], list[ShardResult]]:
+    """Write the shards of all splits; what is held comes first, and is not written."""
+    new = writer.division.assignment
+    if held is not None:
+        new = np.where(held.intact, -1, new).astype(np.int8)
+    texts = text_rules(writer.config, writer.index.where(new >= 0).table)
+    shards, results = writer.write(new, SPLIT_NAMES, stage="write", texts=texts, held=held)
+    if held is None:
+        return shards, results
+    kept_shards, kept_results = writer.keep(held, SPLIT_NAMES)
+    return [*kept_shards, *shards], [*kept_results, *results]
 
 
 def division_of(
@@ -177,11 +205,28 @@ def division_of(
         UsageError: the frames cannot be split as asked.
     """
     gone = np.full(len(intake.index), -1, np.int8) if left_out is None else left_out
-    good = ~_set_aside(intake, Policy.of(config)) & (gone < 0)
-    videos = sorted({export.video_id for export in intake.exports})
-    groups = group_of_video(videos, intake.links)
-    division = divide(intake.index, good, config, groups)
+    foreseen = config.split_file is not None  # the file need not name what is not there
+    good = ~set_aside(intake, Policy.of(config), foreseen=foreseen) & (gone < 0)
+    division = divide(intake.index, good, config, _groups(intake))
     return replace(division, excluded=np.where(gone >= 0, gone, division.excluded))
+
+
+def _division_beside(held: HeldDataset, intake: Intake, config: Config) -> Division:
+    """Divide what a dataset does not hold yet."""
+    newcomers = held.newcomers & ~set_aside(intake, Policy.of(config))
+    ids = intake.index.table["id"]
+    place = pc.index_in(ids, value_set=pa.array(list(intake.planned), pa.string()))
+    planned = np.append(np.array(list(intake.planned.values()), np.int8), np.int8(-1))
+    settled = Settled(
+        codes=held.codes, left_out=held.left_out, folds=held.folds,
+        planned=planned[pc.fill_null(place, len(planned) - 1).to_numpy()],
+    )  # fmt: skip
+    return divide_more(intake.index, newcomers, settled, config, _groups(intake))
+
+
+def _groups(intake: Intake) -> dict[str, str]:
+    videos = sorted({export.video_id for export in intake.exports})
+    return group_of_video(videos, intake.links)
 
 
 def _described(
@@ -206,21 +251,11 @@ def _weights(
     return weights_document(labels, SPLIT_NAMES[0])
 
 
-def _set_aside(intake: Intake, policy: Policy) -> NDArray[np.bool_]:
-    """Frames with an error finding: their own, their video's, or one seen beside other frames."""
-    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
-    of_videos = [code for code, known in CODES.items() if known.unit == "video"]
-    whole = bad.filter(pc.is_in(bad["code"], value_set=pa.array(of_videos)))
-    index = intake.index.table
-    found = pc.or_(
-        pc.is_in(index["id"], value_set=pc.unique(bad["frame_id"].drop_null())),
-        pc.is_in(index["video_id"], value_set=pc.unique(whole["video_id"].drop_null())),
-    )
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
-
-
 def _quarantine(
-    intake: Intake, aside: NDArray[np.bool_], writer: ShardWriter, policy: Policy
+    intake: Intake,
+    aside: NDArray[np.bool_],
+    writer: ShardWriter,
+    held: HeldDataset | None,
 ) -> tuple[list[FileDigest], list[Issue]]:
     """Write what was set aside as a dataset of its own, each row with its reasons.
 
@@ -228,69 +263,18 @@ def _quarantine(
     """
     if not aside.any():
         return [], []
-    _, results = writer.write(
-        np.where(aside, 0, -1).astype(np.int8), ["quarantine"], stage="quarantine",
-        reasons=_reasons(intake, aside, policy),
-    )  # fmt: skip
+    results = [] if held is None else writer.keep(held, [QUARANTINE])[1]
+    new = aside if held is None else aside & ~held.intact
+    if new.any():
+        results += writer.write(
+            np.where(new, 0, -1).astype(np.int8), [QUARANTINE], stage="quarantine",
+            reasons=reasons_aside(intake, new, Policy.of(writer.config)), held=held,
+        )[1]  # fmt: skip
     parts = SplitParts(
-        split="quarantine",
+        split=QUARANTINE,
         rows=int(aside.sum()),
-        parts=tuple(result.parts["quarantine"] for result in results),
+        parts=tuple(result.parts[QUARANTINE] for result in results),
     )
     files = [file for result in results for file in result.files]
     files += finish_quarantine(writer.staging, parts)
     return files, [issue for result in results for issue in result.issues]
-
-
-def _reasons(
-    intake: Intake, aside: NDArray[np.bool_], policy: Policy
-) -> dict[str, tuple[str, ...]]:
-    """Say of each frame that is set aside why it is."""
-    reasons: defaultdict[str, list[str]] = defaultdict(list)
-    of_video: defaultdict[str, list[str]] = defaultdict(list)
-    bad = intake.issues.filter(pc.is_in(intake.issues["code"], value_set=pa.array(policy.errors)))
-    for row in bad.to_pylist():
-        why = f"{row['code']}: {row['message']}"
-        if row["frame_id"] is not None:
-            reasons[row["frame_id"]].append(why)
-        elif CODES[row["code"]].unit == "video":
-            of_video[row["video_id"]].append(why)
-    frames = intake.index.where(aside).table.select(["id", "video_id"]).to_pylist()
-    return {row["id"]: (*reasons[row["id"]], *of_video[row["video_id"]]) for row in frames}
-
-
-def _account(
-    intake: Intake,
-    division: Division,
-    kept: NDArray[np.bool_],
-    aside: NDArray[np.bool_],
-    results: Sequence[ShardResult],
-) -> dict[str, int]:
-    """Check that no frame and no object was lost without a word.
-
-    Of frames, what is kept is counted twice, in the plan and in the files; of objects in the files.
-
-    Raises:
-        RunError: the numbers do not close.
-    """
-    index = intake.index
-    good, bad = index.where(kept), index.where(aside)
-    excluded = {name: index.where(mask) for name, mask in division.exclusions().items()}
-    frames = {
-        "kept": len(good), "quarantined": len(bad), "excluded_duplicates": index.duplicates,
-    } | {f"excluded_{name}": len(part) for name, part in excluded.items()}  # fmt: skip
-    objects = {
-        "objects_kept": sum(result.objects for result in results),
-        "objects_hidden": int(pc.sum(good.table["objects_hidden"]).as_py() or 0),
-        "objects_quarantined": bad.objects,
-        "objects_excluded_duplicates": index.duplicate_objects,
-    } | {f"objects_excluded_{name}": part.objects for name, part in excluded.items()}
-    accounting = {
-        "frames_in": intake.frames_read, **frames, "objects_in": intake.objects_read, **objects,
-    }  # fmt: skip
-    written = sum(result.rows for result in results)
-    if intake.frames_read != sum(frames.values()) or written != frames["kept"]:
-        raise RunError("accounting", f"frames were lost: {accounting}, {written} rows written")
-    if intake.objects_read != sum(objects.values()):
-        raise RunError("accounting", f"objects were lost: {accounting}")
-    return accounting

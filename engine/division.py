@@ -5,9 +5,8 @@ turn out bad while they are written drop out in between. What was planned for su
 split.json (`set_aside`), so that the file still fits when the same exports are prepared with it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,13 @@ from numpy.typing import NDArray
 from engine.apportion import exact_ratios
 from engine.certificate import Account, certify, certify_folds
 from engine.config import SPLIT_NAMES, Config
-from engine.errors import UsageError
 from engine.frame_index import FrameIndex, split_input
 from engine.records import Issue
-from engine.split_file import ASSIGNED, format_ranges, read_assignment, write_assignment
+from engine.split_file import ASSIGNED, format_ranges, write_assignment
 from engine.split_input import SplitInput
-from engine.splits import Divided, Rule, Strategy, divide_frames, fold_shares
+from engine.splits import Rule, Strategy, fold_shares
 
-__all__ = ["EXCLUSIONS", "Division", "divide"]
+__all__ = ["EXCLUSIONS", "Division", "Wish"]
 
 _Codes = NDArray[np.int8]
 _Mask = NDArray[np.bool_]
@@ -31,21 +29,28 @@ _Mask = NDArray[np.bool_]
 EXCLUSIONS = ("temporal_gap", "split_file")
 """Why a good frame is in no split: it lies in a gap, or the split file says so."""
 
-_NAMED = 3  # frames named in an error
-
 
 @dataclass(frozen=True, kw_only=True)
-class _Wish:
-    """What is wanted of the splits, by the configuration or by the split file."""
+class Wish:
+    """What is wanted of the splits.
+
+    Args:
+        strategy: `random`, `stratified` or `temporal`.
+        group_by: what is never divided: none, video or content.
+        gap_sec: of segments; None: videos are not cut.
+        ratios: of train, validation and test.
+        seed: decides between what is equally good.
+    """
 
     strategy: Strategy
     group_by: str
-    gap_sec: float | None  # of segments; None: videos are not cut
+    gap_sec: float | None
     ratios: tuple[float, float, float]
     seed: int
 
     @classmethod
-    def of(cls, config: Config) -> "_Wish":
+    def of(cls, config: Config) -> "Wish":
+        """Read it off the configuration, or off the split file that it holds."""
         file = config.split_file or {}
         ratios = file.get("ratios", dict(zip(SPLIT_NAMES, config.ratios, strict=True)))
         strategy = file.get("strategy", config.split)
@@ -62,6 +67,7 @@ class _Wish:
         )
 
     def rule(self, data: SplitInput, group_of_video: Mapping[str, str]) -> Rule:
+        """Give the rule for some frames, with the groups of their videos."""
         groups = None
         if self.group_by == "video":
             groups = data.video_names
@@ -80,6 +86,11 @@ class Division:
         excluded: int8 (n,), place in `EXCLUSIONS` of good frames that are left out; else -1.
         folds: int8 (n,), cross-validation fold; -1: in none.
         fold_count: number of folds; None: none were asked for.
+        planned: as `assignment`, and of frames set aside what the split file says of them.
+        wish: what was wanted.
+        groups: name of the group of each video that is in one with others.
+        solver: how the splits were found, and what is known of them.
+        fold_solver: the same of the folds.
     """
 
     index: FrameIndex
@@ -87,11 +98,11 @@ class Division:
     excluded: _Codes
     folds: _Codes
     fold_count: int | None
-    _planned: _Codes  # as `assignment`, and of frames set aside what the split file says of them
-    _wish: _Wish
-    _groups: Mapping[str, str]
-    _solver: dict[str, Any]
-    _fold_solver: dict[str, Any]
+    planned: _Codes
+    wish: Wish
+    groups: Mapping[str, str]
+    solver: dict[str, Any]
+    fold_solver: dict[str, Any]
 
     def exclusions(self) -> dict[str, _Mask]:
         """Frames left out, by reason: bool (n,) each; reasons without a frame are left out."""
@@ -104,7 +115,7 @@ class Division:
         Args:
             assignment: int8 (n,), as `self.assignment`, without frames that dropped out since.
         """
-        wish, kept = self._wish, assignment >= 0
+        wish, kept = self.wish, assignment >= 0
         sizes = np.bincount(assignment[kept], minlength=len(SPLIT_NAMES)).tolist()
         document: dict[str, Any] = {
             "strategy": wish.strategy,
@@ -124,8 +135,8 @@ class Division:
                 document["folds"] = self._folds_document(assignment)
         shown = np.where(self.excluded >= 0, ASSIGNED.index("excluded"), assignment)
         document["assignment"] = self._table(shown.astype(np.int8))
-        dropped = (self._planned >= 0) & ~kept & (self.excluded < 0)
-        document["set_aside"] = self._table(np.where(dropped, self._planned, -1).astype(np.int8))
+        dropped = (self.planned >= 0) & ~kept & (self.excluded < 0)
+        document["set_aside"] = self._table(np.where(dropped, self.planned, -1).astype(np.int8))
         return document
 
     def issues(self, assignment: _Codes) -> list[Issue]:
@@ -134,7 +145,7 @@ class Division:
         Args:
             assignment: as in `document`.
         """
-        if self._wish.gap_sec or not (assignment >= 0).any():
+        if self.wish.gap_sec or not (assignment >= 0).any():
             return []
         places = np.flatnonzero((assignment >= 0) | (self.excluded >= 0))
         videos = self._videos()[places]
@@ -198,11 +209,11 @@ class Division:
     def _account(self, assignment: _Codes) -> Account:
         kept = assignment >= 0
         data = split_input(self.index.where(kept))
-        rule = self._wish.rule(data, self._groups)
+        rule = self.wish.rule(data, self.groups)
         return Account(
             data=data, codes=assignment[kept], names=SPLIT_NAMES,
-            shares=exact_ratios(self._wish.ratios),
-            solver=self._known(assignment, self._solver),
+            shares=exact_ratios(self.wish.ratios),
+            solver=self._known(assignment, self.solver),
             groups=_whole(rule.groups_of(data), data, assignment[kept]),
         )  # fmt: skip
 
@@ -217,10 +228,10 @@ class Division:
         folds = np.where(assignment >= 0, self.folds, -1).astype(np.int8)
         names = tuple(str(fold) for fold in range(count))
         data = split_input(self.index.where(folds >= 0))
-        rule = self._wish.rule(data, self._groups)
+        rule = self.wish.rule(data, self.groups)
         account = Account(
             data=data, codes=folds[folds >= 0], names=names, shares=fold_shares(count),
-            solver=self._known(assignment, self._fold_solver),
+            solver=self._known(assignment, self.fold_solver),
             groups=_whole(rule.groups_of(data), data, folds[folds >= 0]),
         )  # fmt: skip
         return {
@@ -250,133 +261,3 @@ def _whole(
     of_video = np.unique(np.array(groups, dtype=object), return_inverse=True)[1]
     cells = np.unique(of_video[data.video] * 128 + codes)
     return groups if len(np.unique(cells // 128)) == len(cells) else None
-
-
-def divide(
-    index: FrameIndex,
-    good: _Mask,
-    config: Config,
-    group_of_video: Mapping[str, str] | None = None,
-) -> Division:
-    """Divide the good frames of a run.
-
-    Args:
-        index: all frames.
-        good: bool (n,), frames that are not set aside.
-        config: of the run.
-        group_of_video: for `--group-by content`, the name of the group (its smallest video id) of
-            each video that is in one with others; any other video is a group by itself.
-
-    Raises:
-        UsageError: the frames cannot be divided as asked, or the split file does not fit them.
-        ConfigError: a stretch of the split file cannot be read.
-    """
-    wish, groups = _Wish.of(config), dict(group_of_video or {})
-    planned = np.full(len(index), -1, dtype=np.int8)
-    excluded = planned.copy()
-    data = split_input(index.where(good))
-    if config.split_file is not None:
-        planned = _from_file(index, good, config.split_file)
-        left_out = (planned == ASSIGNED.index("excluded")) & good
-        excluded[left_out] = EXCLUSIONS.index("split_file")
-        planned[planned == ASSIGNED.index("excluded")] = -1
-        solver = {"name": "split_file", "optimal": None, "least_max_deviation_points": None}
-    else:
-        divided = divide_frames(data, exact_ratios(wish.ratios), wish.rule(data, groups))
-        planned[good] = divided.codes
-        excluded[good & (planned < 0)] = EXCLUSIONS.index("temporal_gap")
-        solver = divided.solver
-    assignment = np.where(good, planned, -1).astype(np.int8)
-    held = (config.split_file or {}).get("folds") or {}
-    count = config.folds or held.get("count")
-    folds, fold_solver = np.full(len(index), -1, dtype=np.int8), {}
-    if count is not None:
-        fold_of = _folds(index, assignment, held, partial(wish.rule, group_of_video=groups), count)
-        folds[(assignment >= 0) & (assignment < 2)] = fold_of.codes
-        fold_solver = fold_of.solver
-    return Division(
-        index=index, assignment=assignment, excluded=excluded, folds=folds, fold_count=count,
-        _planned=planned, _wish=wish, _groups=groups, _solver=solver, _fold_solver=fold_solver,
-    )  # fmt: skip
-
-
-def _folds(
-    index: FrameIndex,
-    assignment: _Codes,
-    held: Mapping[str, Any],
-    rule: Callable[[SplitInput], Rule],
-    count: int,
-) -> Divided:
-    """Deal train and validation out to folds; the test set stays out of it."""
-    inside = (assignment >= 0) & (assignment < 2)
-    data = split_input(index.where(inside))
-    if held.get("count") == count:
-        names = tuple(str(fold) for fold in range(count))
-        table = read_assignment([held.get("assignment", {})], names)
-        codes = _looked_up(index.where(inside), table)[0]
-        solver = {"name": "split_file", "optimal": None, "least_max_deviation_points": None}
-        return Divided(codes=codes, solver=solver)
-    try:
-        return divide_frames(data, fold_shares(count), rule(data))
-    except UsageError as error:
-        raise UsageError(
-            f"--folds {count}", error.what, got=error.got, expected=error.expected,
-            advice="use fewer folds, or what would give more groups",
-        ) from error  # fmt: skip
-
-
-def _from_file(index: FrameIndex, good: _Mask, document: Mapping[str, Any]) -> _Codes:
-    """What the split file says of every frame; refused unless it says it of every good one."""
-    table = read_assignment([document["assignment"], document.get("set_aside", {})])
-    codes, strange = _looked_up(index, table)
-    missing = index.where(good & (codes < 0)).table["id"]
-    total = sum(len(frames) for frames, _ in strange)
-    if not len(missing) and not total:
-        return codes
-    some = missing.slice(0, _NAMED).to_pylist()
-    parts = []
-    if len(missing):
-        parts.append(f"{_frames(len(missing))} not in it ({_few(some, len(missing))})")
-    if total:
-        some = [f"{video}/{frame:06d}" for frames, video in strange for frame in frames[:_NAMED]]
-        parts.append(f"{_frames(total)} in it not there ({_few(some, total)})")
-    raise UsageError(
-        "--split-file", "does not fit these exports", got=" and ".join(parts),
-        advice="give the exports it was made of, and the same --validation",
-    )  # fmt: skip
-
-
-def _frames(count: int) -> str:
-    return "1 frame is" if count == 1 else f"{count} frames are"
-
-
-def _few(ids: list[str], total: int) -> str:
-    return ", ".join(ids[:_NAMED]) + (", ..." if total > _NAMED else "")
-
-
-def _looked_up(
-    index: FrameIndex, table: Mapping[str, tuple[NDArray[np.int64], _Codes]]
-) -> tuple[_Codes, list[tuple[list[int], str]]]:
-    """The code of each frame, -1 where the table has none; and frames that only the table has."""
-    codes = np.full(len(index), -1, dtype=np.int8)
-    videos = np.asarray(index.table["video_id"].to_numpy(zero_copy_only=False))
-    frames = index.table["frame_index"].fill_null(-1).to_numpy()
-    known = index.table["frame_index"].is_valid().to_numpy(zero_copy_only=False)
-    names, starts = np.unique(videos, return_index=True)  # the index is sorted by video
-    stops = np.append(starts[1:], len(videos))
-    strange = []
-    ranges = dict(
-        zip(names.tolist(), zip(starts.tolist(), stops.tolist(), strict=True), strict=True)
-    )
-    for video, (held, held_codes) in sorted(table.items()):
-        start, stop = ranges.get(video, (0, 0))
-        own, valid = frames[start:stop], known[start:stop]
-        only = held[~np.isin(held, own[valid])]
-        if len(only):
-            strange.append((only.tolist(), video))
-        if not len(held):
-            continue
-        place = np.minimum(np.searchsorted(held, own), len(held) - 1)
-        found = valid & (held[place] == own)
-        codes[start:stop][found] = held_codes[place[found]]
-    return codes, strange

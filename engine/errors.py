@@ -5,6 +5,7 @@ stops a run: wrong usage, an input that cannot be read, a run that broke, a gate
 carries the exit code of the command line, so that the two cannot drift apart.
 """
 
+import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,11 @@ __all__ = [
     "ExportError",
     "NotTrainableError",
     "OutputError",
+    "ResumeError",
     "RunError",
     "Sam2PrepError",
     "UsageError",
+    "cannot_be_read",
 ]
 
 
@@ -86,12 +89,32 @@ class OutputError(UsageError):
     """OUT holds something that this command must not touch."""
 
 
+class ResumeError(UsageError):
+    """OUT holds an unfinished run of something else, or one whose inputs were changed."""
+
+
 class ExportError(Sam2PrepError):
     """An input that cannot be read as an export at all."""
 
 
 class RunError(Sam2PrepError):
     """The run broke: storage, memory, workers."""
+
+
+# What passes by itself; a name or a permission that is wrong does not.
+_PASSING = {
+    errno.EIO, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE,
+    errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+}  # fmt: skip
+
+
+def cannot_be_read(where: str, error: OSError) -> Sam2PrepError:
+    """Say of an input that the storage did not give it: the run broke, or the input is wrong."""
+    passing = isinstance(error, ConnectionError | TimeoutError) or error.errno in _PASSING
+    kind: type[Sam2PrepError] = RunError if passing else ExportError
+    got = error.strerror or str(error) or type(error).__name__
+    return kind(where, "cannot be read", got=got)
 
 
 class NotTrainableError(Sam2PrepError):

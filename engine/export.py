@@ -268,8 +268,9 @@ class _Ranges:
         if not self.rows:
             return
         path = join(self.staging, f"range-{len(self.files):06d}.parquet")
-        write_table(path, pa.Table.from_pylist(self.rows, schema=RANGE_SCHEMA), durable=False)
-        self.files.append(RangeFile(path=path, frames=len(self.rows)))
+        table = pa.Table.from_pylist(self.rows, schema=RANGE_SCHEMA)
+        digest = write_table(path, table, durable=False)
+        self.files.append(RangeFile(path=path, frames=len(self.rows), sha256=digest.sha256))
         self.rows, self.json_bytes = [], 0
 
 

@@ -5,6 +5,7 @@ can only be told from images; the sampled ones are kept in their smallest form, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -12,7 +13,7 @@ from engine.records import Look, OpenedExport
 from engine.storage import FileDigest, join
 from engine.tables import read_table, write_table
 
-__all__ = ["EXPORTS_NAME", "EXPORT_SCHEMA", "read_looks", "write_exports"]
+__all__ = ["EXPORTS_NAME", "EXPORT_SCHEMA", "read_exports", "write_exports"]
 
 EXPORTS_NAME = "exports.parquet"
 
@@ -23,7 +24,9 @@ _LOOK = pa.struct(
 EXPORT_SCHEMA = pa.schema(
     [
         pa.field("video_id", pa.string()),
+        pa.field("named_id", pa.string()),  # without the suffix of one that shares its name
         pa.field("content_digest", pa.string()),
+        pa.field("target_fps_declared", pa.float64()),
         pa.field("looks", pa.list_(_LOOK)),
         pa.field("evidence_image", pa.binary()),  # a picture file; null where none was drawn
     ]
@@ -40,7 +43,9 @@ def write_exports(staging: str, exports: Sequence[OpenedExport]) -> FileDigest:
     rows = [
         {
             "video_id": export.video_id,
+            "named_id": export.named_id,
             "content_digest": export.content_digest,
+            "target_fps_declared": export.video.target_fps_declared,
             "looks": [
                 {"frame_index": look.frame_index, "phash": look.phash, "cells": look.cells}
                 for look in export.looks
@@ -53,13 +58,14 @@ def write_exports(staging: str, exports: Sequence[OpenedExport]) -> FileDigest:
     return write_table(join(staging, EXPORTS_NAME), table, name=EXPORTS_NAME)
 
 
-def read_looks(out: str) -> list[tuple[tuple[Look, ...], bytes | None]]:
-    """Read back looks and picture of each export, in the order of the file.
+def read_exports(out: str) -> list[dict[str, Any]]:
+    """Read back what was kept of each export, in the order of the file.
+
+    Returns:
+        The columns of `EXPORT_SCHEMA` by name; `looks` are records.
 
     Raises:
         FileNotFoundError: the dataset has no such file.
     """
-    return [
-        (tuple(Look(**look) for look in row["looks"]), row["evidence_image"])
-        for row in read_table(join(out, EXPORTS_NAME)).to_pylist()
-    ]
+    rows: list[dict[str, Any]] = read_table(join(out, EXPORTS_NAME)).to_pylist()
+    return [row | {"looks": tuple(Look(**look) for look in row["looks"])} for row in rows]

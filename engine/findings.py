@@ -340,6 +340,13 @@ CODES: dict[str, FindingCode] = {
         "Collect or annotate more of the minority classes, or augment them (flips, crops, colour) "
         "and oversample their frames.",
     ),
+    "conflict_resolved": FindingCode(
+        severity=Severity.NOTE,
+        unit="frame",
+        one="frame ({percent}) came again with different annotations, and --on-conflict decided",
+        many="frames ({percent}) came again with different annotations, and --on-conflict decided",
+        recommendation="Nothing needs to be done; issues.jsonl says which annotations hold.",
+    ),
     "split_leakage": FindingCode(
         severity=Severity.NOTE,
         unit="video",

@@ -13,7 +13,7 @@ from engine.errors import ConfigError
 from engine.samples import Part, Samples, SplitParts
 from engine.storage import FileDigest
 
-__all__ = ["finish", "open_part"]
+__all__ = ["finish", "open_part", "shard_file"]
 
 
 def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples], None]]:
@@ -32,6 +32,18 @@ def open_part(name: str, part: Part) -> AbstractContextManager[Callable[[Samples
         case "revos":
             return revos_json.open_part(part)
     raise ConfigError("format", "no such output format", got=name, expected=" | ".join(FORMATS))
+
+
+def shard_file(name: str, split: str, number: int) -> str | None:
+    """Give the file of OUT that a format has of one shard alone; None if its files hold many."""
+    match name:
+        case "hf":
+            return hf_layout.shard_name(split, number)
+        case "parquet":
+            return parquet_layout.parquet_name(split, number)
+        case "quarantine":
+            return hf_layout.quarantine_name(number)
+    return None
 
 
 def finish(

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.records import FRAME_SCHEMA, Issue
+from engine.records import FRAME_SCHEMA
 from engine.split_input import SplitInput
 from engine.tables import read_table
 
-__all__ = ["FrameIndex", "gather", "merge_repeated", "split_input"]
+__all__ = ["FrameIndex", "gather", "split_input"]
 
 _NARROW = (
     "id",
@@ -42,15 +42,20 @@ class FrameIndex:
 
     Args:
         files: the row files.
-        table: narrow columns of `FRAME_SCHEMA`, with `file` (place in `files`) and `row` (in it).
+        table: narrow columns of `FRAME_SCHEMA`, with `file` (place in `files`), `row` (in it) and
+            `export` (place among the exports; -1: it is none of them).
         duplicates: how many rows were left out because an equal one is there.
         duplicate_objects: object records declared in them.
+        replaced: how many rows were left out because another one of the frame took their place.
+        replaced_objects: object records declared in them.
     """
 
     files: tuple[str, ...]
     table: pa.Table
     duplicates: int = 0
     duplicate_objects: int = 0
+    replaced: int = 0
+    replaced_objects: int = 0
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -65,53 +70,38 @@ class FrameIndex:
         return replace(self, table=self.table.filter(pa.array(keep)))
 
 
-def gather(files: Sequence[str]) -> FrameIndex:
+def gather(files: Sequence[str], exports: Sequence[str] = ()) -> FrameIndex:
     """Read the narrow columns of row files.
 
     Args:
-        files: in an order that depends on the inputs alone: equal rows are told apart by it.
+        files: row files, or files of a dataset's index.
+        exports: content digests of the exports, in an order that depends on the inputs alone: rows
+            of one frame are told apart by it, and then by file and row.
     """
+    place_of = {digest: place for place, digest in reversed(list(enumerate(exports)))}
     tables = []
     for place, file in enumerate(files):
-        table = read_table(file, _NARROW)
-        table = table.append_column("file", pa.array(np.full(len(table), place, np.int32)))
-        tables.append(table.append_column("row", pa.array(np.arange(len(table), dtype=np.int32))))
+        table = read_table(file, [*_NARROW, "export_digest"])
+        digests = pc.dictionary_encode(table["export_digest"]).combine_chunks()
+        known = [place_of.get(digest, -1) for digest in digests.dictionary.to_pylist()]
+        codes = digests.indices.fill_null(len(known)).to_numpy()
+        own = {
+            "file": np.full(len(table), place, np.int32),
+            "row": np.arange(len(table), dtype=np.int32),
+            "export": np.array([*known, -1], np.int32)[codes],
+        }
+        table = table.drop_columns("export_digest")
+        for name, values in own.items():
+            table = table.append_column(name, pa.array(values))
+        tables.append(table)
     if not tables:  # an export without a single frame record
         empty = pa.schema([FRAME_SCHEMA.field(name) for name in _NARROW])
-        table = empty.append(pa.field("file", pa.int32())).append(pa.field("row", pa.int32()))
-        return FrameIndex(files=(), table=table.empty_table())
-    keys = [(name, "ascending") for name in ("video_id", "frame_index", "id", "file", "row")]
+        for name in ("file", "row", "export"):
+            empty = empty.append(pa.field(name, pa.int32()))
+        return FrameIndex(files=(), table=empty.empty_table())
+    names = ("video_id", "frame_index", "id", "export", "file", "row")
+    keys = [(name, "ascending") for name in names]
     return FrameIndex(files=tuple(files), table=pa.concat_tables(tables).sort_by(keys))
-
-
-def merge_repeated(index: FrameIndex) -> tuple[FrameIndex, list[Issue]]:
-    """Count frames that come more than once only once, and name those that contradict each other.
-
-    Returns:
-        The index without the repeated rows of equal annotations, and issues: `frame_duplicate` for
-        these, `frame_conflict` for frames whose rows differ (all of them stay).
-    """
-    ids = index.table["id"].to_numpy(zero_copy_only=False)
-    repeated = np.flatnonzero(ids[1:] == ids[:-1]) + 1
-    if not len(repeated):
-        return index, []
-    keep = np.ones(len(ids), bool)
-    issues: list[Issue] = []
-    rows = index.table.select(["id", "video_id", "frame_index", "annotation_digest"])
-    for place in repeated:
-        row, before = (rows.slice(int(i), 1).to_pylist()[0] for i in (place, place - 1))
-        same = row["annotation_digest"] == before["annotation_digest"]
-        keep[place] = not same
-        issues.append(
-            Issue(
-                code="frame_duplicate" if same else "frame_conflict", source="",
-                video_id=row["video_id"], frame_id=row["id"], frame_index=row["frame_index"],
-                message="a record of this frame is there already, with "
-                + ("the same" if same else "other") + " annotations",
-            )
-        )  # fmt: skip
-    kept, again = index.where(keep), index.where(~keep)
-    return replace(kept, duplicates=len(again), duplicate_objects=again.objects), issues
 
 
 def split_input(index: FrameIndex) -> SplitInput:

@@ -21,8 +21,16 @@ from engine.images import ImageInfo, decode_rgb, read_header
 from engine.samples import Part, Samples
 from engine.storage import FileDigest, join, link_file, write_bytes
 from engine.tables import write_table
+from engine.written_files import note_written
 
-__all__ = ["DIGEST_SCHEMA", "digest_name", "video_folder", "write_digests", "write_images"]
+__all__ = [
+    "DIGEST_SCHEMA",
+    "as_jpeg",
+    "digest_name",
+    "video_folder",
+    "write_digests",
+    "write_images",
+]
 
 DIGEST_SCHEMA = pa.schema(
     [
@@ -48,7 +56,7 @@ def write_images(
 
     The files are whole or not there, and two live attempts of one task do no harm. What another
     format has written of the same rows is linked, or written again where links do not exist. The
-    files are added to `part.extracted`.
+    files are added to `part.extracted`; those that are in OUT already are not.
 
     Args:
         part: the format's share of the shard.
@@ -67,8 +75,11 @@ def write_images(
     jpeg_only = (image_format or part.config.image_format) == "jpg"
     videos = samples.frames["video_id"].to_pylist()
     indices = samples.frames["frame_index"].to_pylist()
-    files = []
+    files, new = [], []
     for row, (video, frame_index) in enumerate(zip(videos, indices, strict=True)):
+        if (kept := samples.images[row].stored) is not None:
+            files.append(kept)
+            continue
         data = samples.images[row].data
         if data is None:
             raise ValueError(f"row {row} has no image")
@@ -84,11 +95,13 @@ def write_images(
             digest = hashlib.sha256(data).hexdigest()
             file = FileDigest(path=name, size_bytes=len(data), sha256=digest)
         else:
-            content = _as_jpeg(data, name) if encode else data
+            content = as_jpeg(data, name) if encode else data
             file = write_bytes(part.path(name), content, name=name, durable=False)
+        note_written(part.path(name), file.size_bytes, file.sha256)  # a link's digest is known here
         samples.stored.setdefault((row, encode), file)
         files.append(file)
-    part.extracted.extend(files)
+        new.append(file)
+    part.extracted.extend(new)
     return files
 
 
@@ -129,8 +142,16 @@ def _kind(data: bytes, frame_id: str) -> str:
     return info.format
 
 
-def _as_jpeg(data: bytes, name: str) -> bytes:
-    """Encode an image as JPEG; the same pixels give the same bytes with the same Pillow."""
+def as_jpeg(data: bytes, name: str) -> bytes:
+    """Encode an image as JPEG; the same pixels give the same bytes with the same Pillow.
+
+    Args:
+        data: the file; its pixels are known to be fit to be decoded.
+        name: for the error.
+
+    Raises:
+        RunError: it cannot be decoded.
+    """
     from PIL import Image  # costs start-up time
 
     pixels = decode_rgb(data)

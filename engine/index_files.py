@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.phrases import Turn
 from engine.prepared_rows import take_rows
 from engine.records import FRAME_SCHEMA
 from engine.storage import FileDigest, join
 from engine.tables import write_table
+from engine.turn_rows import TURN_TYPE, turns_column
 
 __all__ = [
     "INDEX_SCHEMA",
@@ -37,6 +39,7 @@ INDEX_SCHEMA = pa.schema(
         pa.field("status", pa.string()),  # kept, quarantined or excluded
         pa.field("excluded_because", pa.string()),
         pa.field("fold", pa.int8()),  # of a cross-validation; null outside of it
+        pa.field("turns", pa.list_(TURN_TYPE)),  # the texts, without `<image>`
         *(field for field in FRAME_SCHEMA if field.name not in _PLACES),
     ]
 )
@@ -51,6 +54,7 @@ class IndexPart:
         status: "kept", "quarantined" or "excluded".
         shard: the file that holds all images, or the image file of each row, or None.
         folds: int8, cross-validation fold of each row, -1 for none; None without folds.
+        turns: the texts of each row; empty: there are none.
         excluded_because: why rows are left out of every split.
     """
 
@@ -58,6 +62,7 @@ class IndexPart:
     status: str
     shard: str | Sequence[str] | None = None
     folds: np.ndarray[Any, Any] | None = None
+    turns: Sequence[Sequence[Turn]] = ()
     excluded_because: str | None = None
 
 
@@ -109,6 +114,7 @@ def write_index(staging: str, name: str, frames: pa.Table, part: IndexPart) -> F
         "row": pa.array(np.arange(n) if isinstance(part.shard, str) else [None] * n, pa.int64()),
         "status": pa.array([part.status] * n, pa.string()),
         "excluded_because": pa.array([part.excluded_because] * n, pa.string()),
+        "turns": turns_column(part.turns) if part.turns else pa.nulls(n, pa.list_(TURN_TYPE)),
         # Folders differ between a ZIP and the same export unpacked.
         "image_name": pc.replace_substring_regex(
             frames["image_name"], pattern=".*/", replacement=""

@@ -26,6 +26,8 @@ __all__ = [
     "FOLDERS",
     "JOURNAL",
     "LOCK",
+    "REJECTED",
+    "RUN",
     "STAGING",
     "OutState",
     "encode",
@@ -36,19 +38,27 @@ __all__ = [
     "read_manifest",
     "sealed",
     "state_of",
+    "versions",
 ]
 
 STAGING = ".staging"
 """Work in progress, below OUT."""
 
+REJECTED = "rejected"
+"""Reports of exports that were not added, below OUT."""
+
 JOURNAL = ".staging/commit.json"
 """There while a run's outcome is decided and not in its place yet."""
+
+RUN = ".staging/run.json"
+"""What the run in progress is; there from its beginning to its end, so also after it died."""
 
 LOCK = ".lock"
 """There while somebody writes to OUT."""
 
-FOLDERS = (*FORMATS, "images", "digests", "quarantine", "report", "index", "folds")
-"""Every folder that a run may leave in OUT."""
+FOLDERS = ("images", *FORMATS, "digests", "quarantine", "report", "index", "folds")
+"""Every folder that a run may leave in OUT, in the order of their publication: the images of `hf`
+before the rows that name them."""
 
 FILES = ("README.md", "exports.parquet", "split.json", "summary.json", "manifest.json")
 """Every file that a run may leave at the top of OUT, in the order of their publication."""
@@ -88,7 +98,6 @@ def make_manifest(
     status: str,
     samples: int,
     files: Sequence[FileDigest],
-    folders: Sequence[str],
 ) -> dict[str, Any]:
     """Make the manifest of a dataset.
 
@@ -99,25 +108,32 @@ def make_manifest(
         samples: rows in all splits.
         files: every file of the dataset but the manifest, `summary.json`, and the images that
             digest shards among them list.
-        folders: those at the top of OUT.
     """
+    top = {file.path.split("/", 1)[0] for file in files if "/" in file.path}
+    # Images of `hf` beside it are a folder of their own, which only digest shards name.
+    beside = {"images"} if any(file.path.startswith("digests/hf-") for file in files) else set()
     document: dict[str, Any] = {
         "manifest_version": 1,
-        "versions": {
-            "sam2prep": VERSION,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
+        "versions": versions(),
         "inputs": [dict(entry) for entry in inputs],
         "config": dict(config),
         "status": status,
         "samples": samples,
-        "folders": sorted(folders),
+        "folders": sorted(top | beside),
         "files": [asdict(file) for file in sorted(files, key=lambda f: f.path)],
         # Tables of further files, with their digests: images that are files of their own.
         "digest_shards": sorted(f.path for f in files if f.path.startswith("digests/")),
     }
     return sealed(document)
+
+
+def versions() -> dict[str, str]:
+    """Give the versions that may decide about bytes: of this program, Python and packages."""
+    return {
+        "sam2prep": VERSION,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +186,18 @@ def read_manifest(out: str) -> dict[str, Any]:
 
 
 def state_of(out: str) -> OutState:
-    """Say what is in the place where a dataset shall go."""
+    """Say what is in the place where a dataset shall go.
+
+    Raises:
+        RunError: the place, or a file that says so, cannot be read.
+    """
+    try:
+        return _state_of(out)
+    except OSError as error:
+        raise RunError(out, f"cannot be read: {error.strerror or error}") from error
+
+
+def _state_of(out: str) -> OutState:
     if not exists(out):
         return OutState.EMPTY
     if exists(join(out, JOURNAL)):

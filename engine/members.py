@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from zlib_ng import zlib_ng as zlib
 
 from engine.byte_ranges import read_range
-from engine.errors import ExportError
+from engine.errors import ExportError, cannot_be_read
+from engine.measures import note
 
 __all__ = [
     "Member",
@@ -326,7 +327,8 @@ def _read(location: str, member: Member, start: int, end: int) -> bytes:
     if member.offset is None:
         file = f"{location.rstrip('/')}/{member.stored_name}"
     try:
-        return read_range(file, start, end)
+        data = read_range(file, start, end)
     except OSError as error:
-        where = f"{location}: {member.name}"
-        raise ExportError(where, "cannot be read", got=error.strerror or error) from error
+        raise cannot_be_read(f"{location}: {member.name}", error) from error
+    note("bytes_read", len(data))
+    return data

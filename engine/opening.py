@@ -24,7 +24,7 @@ from typing import BinaryIO
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.caps import Caps
-from engine.errors import ExportError
+from engine.errors import ExportError, cannot_be_read
 from engine.members import Member, Members
 
 __all__ = ["below_root", "find_root", "open_images", "open_members"]
@@ -152,7 +152,7 @@ def _all_members(location: str, caps: Caps) -> dict[str, Member]:
         path = local_path(location)
         found = _open_url(location, caps) if path is None else _open_local(location, path, caps)
     except OSError as error:
-        raise ExportError(location, "cannot be read", got=error) from error
+        raise cannot_be_read(location, error) from error
     if len(found) > caps.max_members:
         raise ExportError(
             location, "has too many files", got=len(found), expected=f"at most {caps.max_members}"

@@ -5,8 +5,9 @@ dataset or in a report that says why there is none, and both are put in their pl
 `engine.publication`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from engine.card import card_text
@@ -14,14 +15,16 @@ from engine.config import Config
 from engine.dataset_build import Built
 from engine.export_file import write_exports
 from engine.hf_columns import columns_with
+from engine.history_record import Version, history_with
 from engine.intake import Intake
-from engine.manifest import FOLDERS, encode, make_manifest, sealed
+from engine.manifest import FOLDERS, REJECTED, encode, make_manifest, sealed
 from engine.publication import publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
 from engine.report_gather import gather_material
 from engine.root_card import CARD_NAME, content_digest, root_card
-from engine.storage import FileDigest, exists, join, write_bytes
+from engine.storage import FileDigest, join, list_files, remove, write_bytes
+from engine.tables import read_table
 from engine.work import Work
 
 __all__ = ["Outcome"]
@@ -36,12 +39,20 @@ class Outcome:
         staging: folder below it in which it grows.
         config: of the run.
         work: executes the tasks.
+        command: the verb that makes it, for the record.
+        held: the version that OUT holds; None where it is to be the first.
+        facts: what else the record is to say of this run.
+        run_id: of a run that may be refused: its report goes to `OUT/rejected/<run_id>`.
     """
 
     out: str
     staging: str
     config: Config
     work: Work
+    command: str
+    held: Version | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str = ""
 
     def publish_failure(
         self,
@@ -51,7 +62,7 @@ class Outcome:
         images_checked: str | None = None,
         sources: Verdict | None = None,
     ) -> dict[str, Any]:
-        """Leave the report of a failed run, and no dataset.
+        """Leave the report of a failed run, and no dataset; one that is there stays as it was.
 
         Args:
             intake: what was read.
@@ -70,10 +81,21 @@ class Outcome:
             intake.index, intake.issues, document, self.work,
             evidence_images=intake.evidence_images,
         )  # fmt: skip
-        write_report(join(self.staging, "report"), document, None, intake.issues, material=material)
+        folder = self.staging
+        if self.held is not None:
+            folder = join(self.out, REJECTED, self.run_id)
+            remove(folder)
+        write_report(join(folder, "report"), document, None, intake.issues, material=material)
         summary = self._summary(intake, document, None)
-        write_bytes(join(self.staging, "summary.json"), encode(summary))
-        publish(self.out, ("report", "summary.json"))
+        if self.held is not None:
+            summary["report"] = join(folder, "report")
+            summary["contradictions"] = intake.contradictions
+        summary = sealed(summary)
+        write_bytes(join(folder, "summary.json"), encode(summary))
+        if self.held is None:
+            publish(self.out, ("report", "summary.json"))
+        else:
+            remove(self.staging)
         return summary
 
     def publish(
@@ -96,7 +118,7 @@ class Outcome:
         )  # fmt: skip
         material = gather_material(
             intake.index, intake.issues, document, self.work, kept=built.kept,
-            evidence_images=intake.evidence_images,
+            evidence_images=intake.evidence_images, jpeg=not self.config.keeps_images,
         )  # fmt: skip
         with self.work.timed("commit"):
             files = [*built.files, write_exports(self.staging, intake.exports)]
@@ -107,7 +129,14 @@ class Outcome:
             )  # fmt: skip
             split = encode(built.split)
             files.append(write_bytes(join(self.staging, "split.json"), split, name="split.json"))
+        if self.work.resumed is not None:
+            self._remove_unnamed(files)
         summary = self._summary(intake, document, built)
+        record = history_with(
+            self.held, summary, self.config.to_json(),
+            command=self.command, finished=datetime.now(UTC), facts=self.facts,
+        )  # fmt: skip
+        summary = sealed(summary | {"history": record})
         write_bytes(join(self.staging, "summary.json"), encode(summary))
         manifest = make_manifest(
             inputs=_inputs(intake),
@@ -115,11 +144,23 @@ class Outcome:
             status=published.status,
             samples=built.samples,
             files=files,
-            folders=[name for name in FOLDERS if exists(join(self.staging, name))],
         )
         write_bytes(join(self.staging, "manifest.json"), encode(manifest))
-        publish(self.out)
+        publish(self.out, joins=built.joins)
         return summary
+
+    def _remove_unnamed(self, files: Sequence[FileDigest]) -> None:
+        """Remove what an earlier attempt has written and this one had no use for."""
+        named = {file.path for file in files}
+        staged = set(list_files(join(self.staging, "digests")))
+        for file in files:  # what a dataset on an object store holds is not staged
+            if file.path.startswith("digests/") and file.path.removeprefix("digests/") in staged:
+                table = read_table(join(self.staging, file.path), ["path"])
+                named.update(table["path"].to_pylist())
+        for folder in FOLDERS:
+            for name in list_files(join(self.staging, folder)):
+                if f"{folder}/{name}" not in named:
+                    remove(join(self.staging, folder, name))
 
     def _write_cards(self, document: Mapping[str, Any], built: Built) -> list[FileDigest]:
         """Write what a hub shows of the dataset: a card for OUT, and one for the hf folder."""
@@ -147,7 +188,7 @@ class Outcome:
     ) -> dict[str, Any]:
         """What a person wants to know at the end; the only file with times and places."""
         seconds = {stage: round(value, 3) for stage, value in self.work.seconds.items()}
-        summary = {
+        return {
             "status": document["status"],
             "sources_status": document["sources"]["status"],
             "total_samples": built.samples if built else 0,
@@ -163,9 +204,10 @@ class Outcome:
             ],
             "out": self.out,
             "runner": self.work.runner_name,
+            "resumed": self.work.resumed,
             "timings": seconds | {"total": round(self.work.elapsed(), 3)},
+            "stages": self.work.times.to_json(),
         }
-        return sealed(summary)
 
 
 def _inputs(intake: Intake) -> list[dict[str, Any]]:

@@ -15,6 +15,9 @@ import importlib
 import logging
 import os
 import pickle
+import signal
+import socket
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +30,9 @@ from typing import Any, Self, cast
 import pyarrow as pa
 
 from engine.errors import RunError, Sam2PrepError
+from engine.json_log import log_on_stderr
+from engine.measures import Measured
+from engine.ray_metrics import export_measures
 from engine.tasks import (
     LocalRunner,
     NamedFailure,
@@ -36,6 +42,7 @@ from engine.tasks import (
     require_complete,
     require_unique,
 )
+from engine.version import build
 
 __all__ = ["RayRunner", "Runner"]
 
@@ -70,7 +77,8 @@ class RayRunner:
 
     Workers import `engine` by name: it is found where the driver was started from a checkout's
     root, through PYTHONPATH, or where it is installed; on a cluster it must be installed or be in
-    the job's working directory.
+    the job's working directory. A worker that finds other sources than the driver's refuses its
+    tasks: two versions in one run would write a dataset that neither of them writes.
 
     Args:
         workers: most tasks at once; None means all cores of the machine or the cluster.
@@ -114,6 +122,10 @@ class RayRunner:
         """Whether Ray has started, or has failed to: `run` would not wait for it."""
         return self._started is not None and self._started.done()
 
+    def joined(self) -> bool:
+        """Wait for the start, and say whether this process is connected to Ray."""
+        return self._started is not None and self._started.exception() is None
+
     def run(
         self,
         function: Callable[[Any], Any],
@@ -148,6 +160,7 @@ class RayRunner:
         if self._started is None:
             raise RunError(stage, "RayRunner.run was called outside of its `with` block")
         self._started.result()
+        _take_back(signal.SIGTERM)
         results: dict[str, Any] = {}
         errors: dict[str, Sam2PrepError] = {}
         if tasks:
@@ -225,7 +238,7 @@ class RayRunner:
                 [{"key": task.key, "payload": pickle.dumps(task.payload)} for task in tasks],
                 override_num_blocks=len(tasks),
             ).map(
-                partial(_attempt, function=function, stage=stage),
+                partial(_attempt, function=function, stage=stage, build_of_driver=build()),
                 compute=TaskPoolStrategy(size=size),
                 num_cpus=1,
                 memory=self.task_memory_bytes,
@@ -274,20 +287,53 @@ def _init_ray(address: str, own: dict[str, Any]) -> None:
             ray.shutdown()
 
 
+def _take_back(number: int) -> None:
+    """Give a signal back to this program: Ray's C++ part dumps its stack at SIGTERM and aborts."""
+    handler = signal.getsignal(number)
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)
+
+
 def _load_worker(_payload: None) -> None:
     for module in _WORKER_MODULES:
         importlib.import_module(module)
 
 
-def _attempt(row: dict[str, Any], *, function: Callable[[Any], Any], stage: str) -> dict[str, Any]:
+def _attempt(
+    row: dict[str, Any], *, function: Callable[[Any], Any], stage: str, build_of_driver: str
+) -> dict[str, Any]:
     """Run one task in a worker; an error is a row too."""
     pa.set_cpu_count(1)
+    log_on_stderr()
     try:
+        _require_build(stage, build_of_driver)
         with NamedFailure(stage, row["key"]):
-            pickled = pickle.dumps(function(pickle.loads(row["payload"])))
+            result = function(pickle.loads(row["payload"]))
+            if isinstance(result, Measured):
+                result.measures.retries = _lost_attempts()
+                export_measures(result.measures)
+            pickled = pickle.dumps(result)
     except Sam2PrepError as error:
         return {"key": row["key"], "ok": False, "pickled": pickle.dumps(error)}
     return {"key": row["key"], "ok": True, "pickled": pickled}
+
+
+def _lost_attempts() -> int:
+    """How often the task of Ray that this is was begun before; its public context does not say."""
+    from ray._private import worker
+
+    connected: Any = worker.global_worker
+    return int(connected.core_worker.get_current_task_attempt_number())
+
+
+def _require_build(stage: str, of_driver: str) -> None:
+    """Refuse a task of another version; asked by every task, as nodes may join at any time."""
+    if build() != of_driver:
+        raise RunError(
+            stage, f"a worker ({socket.gethostname()}) runs another version of sam2prep than the "
+            "driver", got=build(), expected=of_driver,
+            advice="use one image for all nodes, or sam2prep submit, which sends the sources along",
+        )  # fmt: skip
 
 
 @contextmanager

@@ -1,21 +1,24 @@
 """`prepare`: the whole way from exports to a dataset, and its commit.
 
 Everything is written below `OUT/.staging`, the manifest too, and published when all of it is there
-(`engine.publication`). Whatever dies before that leaves OUT as it was.
+(`engine.publication`). Whatever dies before that leaves OUT as it was, and what it had done for the
+same command to go on from (`engine.unfinished`).
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+from engine.arrivals import find_sources
 from engine.config import Config, Execution
 from engine.dataset_build import build
 from engine.errors import ExportError, OutputError
-from engine.intake import find_sources, take_in
+from engine.intake import take_in
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
-from engine.publication import writing
+from engine.publication import sweep, writing
 from engine.storage import join
 from engine.survey import digests_of
+from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
 
 __all__ = ["prepare"]
@@ -43,20 +46,28 @@ def prepare(
 
     Raises:
         UsageError: wrong usage, or `out` holds something else.
+        ResumeError: `out` holds an unfinished run of something else.
         ExportError: an export cannot be read.
-        RunError: the run broke; nothing of it is left in `out`.
+        RunError: the run broke; the same call goes on from what was done.
     """
     config, execution = config or Config(), execution or Execution()
     exports = find_sources(sources)
     done = _finished(exports, out, config)
     if done is not None:
+        sweep(out)
         return done
     with writing(out, "sam2prep prepare") as staging:
         done = _finished(exports, out, config)  # another run may just have ended here
         if done is not None:
             return done
-        with start_work(execution, exports, progress) as work:
-            outcome = Outcome(out=out, staging=staging, config=config, work=work)
+        record = run_record(
+            "prepare", exports, config.to_json(), frames_per_range=execution.frames_per_range
+        )
+        with (
+            RunInProgress(out, record, execution.resume) as records,
+            start_work(execution, exports, progress, records) as work,
+        ):
+            outcome = Outcome(out=out, staging=staging, config=config, work=work, command="prepare")
             return _run(exports, outcome)
 
 
@@ -80,7 +91,7 @@ def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str
     raise OutputError(
         out,
         f"holds {manifest['samples']} samples",
-        advice=f"use: sam2prep add {out} ... (from version 0.2 on; until then name another folder)",
+        advice=f"use: sam2prep add {out} ...",
     )
 
 
@@ -98,6 +109,7 @@ def _run(exports: Sequence[str], outcome: Outcome) -> dict[str, Any]:
     if verdict.status == "FAILED" and (built.samples == 0 or config.validation == "strict"):
         return outcome.publish_failure(intake, verdict)
     if built.samples == 0:  # only where nothing was there and a policy says that is no error
+        forget_tasks(staging)  # the same exports would come to the same
         raise ExportError("SRC", "no frame is left to make a dataset of")
     intake = intake.with_issues(built.leaks)  # of the dataset, not of the sources
     published = built.judge(intake, config)

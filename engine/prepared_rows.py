@@ -16,11 +16,13 @@ from zlib_ng import zlib_ng
 from engine.errors import ExportError
 from engine.frame_check import image_member
 from engine.members import MemberError, read_member
+from engine.phrases import Turn
 from engine.records import FRAME_SCHEMA
 from engine.storage import file_name, join, read_bytes
 from engine.tables import read_stream, read_table
+from engine.turn_rows import turns_of
 
-__all__ = ["image_origin", "read_image", "take_rows"]
+__all__ = ["image_origin", "read_image", "take_rows", "take_turns"]
 
 # In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
 # the file by itself.
@@ -54,6 +56,18 @@ def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
     }
     columns = [located[name] if name in located else table[name] for name in FRAME_SCHEMA.names]
     return pa.table(columns, schema=FRAME_SCHEMA)
+
+
+def take_turns(file: str, rows: NDArray[Any]) -> list[list[Turn] | None]:
+    """Read the texts that some rows have; None of each row that has none yet.
+
+    Args:
+        file: as in `take_rows`.
+        rows: likewise.
+    """
+    if file_name(file.rsplit("/", 1)[0]) != "index":
+        return [None] * len(rows)
+    return turns_of(read_table(file, ["turns"])["turns"].take(pa.array(rows)))
 
 
 def read_image(row: Mapping[str, Any]) -> bytes | None:

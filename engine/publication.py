@@ -13,7 +13,7 @@ names. `manifest.json` comes last in both.
 
 import re
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from engine.manifest import (
     FOLDERS,
     JOURNAL,
     LOCK,
+    RUN,
     STAGING,
     OutState,
     encode,
@@ -42,9 +43,11 @@ from engine.storage import (
     topmost_missing,
     write_bytes,
 )
+from engine.tables import read_table
+from engine.unfinished import broken
 from engine.writer_lock import locked
 
-__all__ = ["complete", "is_pending", "publish", "writing"]
+__all__ = ["complete", "is_attempt", "is_pending", "publish", "sweep", "writing"]
 
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
@@ -53,48 +56,60 @@ _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.Atomic
 def writing(out: str, what: str) -> Iterator[str]:
     """Be the only one who writes to OUT, and have a place below it for work in progress.
 
-    What a run that died had decided is completed first. The place is gone afterwards, whatever
-    happens, and so is an OUT that was not there before and holds nothing; only a publication that
-    could not be completed stays.
+    What a run that died had decided is completed first. The place is gone afterwards, and so is an
+    OUT that was not there before and holds nothing; only a publication that could not be completed
+    stays, and a run that can be continued (`engine.unfinished`).
 
     Args:
         out: the dataset's place; made if it is not there.
         what: the command, for others who want to write there.
 
     Yields:
-        The folder for work in progress, empty.
+        The folder for work in progress: empty, or with what a run that died has left.
 
     Raises:
         RunError: another one is writing there, or the storage failed.
     """
-    made = topmost_missing(out)
-    staging = join(out, STAGING)
+    made, staging = None, join(out, STAGING)
     try:
+        made = topmost_missing(out)
         make_dirs(out)
         with locked(out, what):
             complete(out)
             try:
-                remove(staging)
+                if not exists(join(out, RUN)):
+                    remove(staging)
                 make_dirs(staging)
                 yield staging
             finally:
-                if not is_pending(out):
+                if not is_pending(out) and not exists(join(out, RUN)):
                     remove(staging)
     except OSError as error:
-        place = f"{out}: {error.filename}" if error.filename else out
-        raise RunError(place, f"the run broke: {error.strerror or error}") from error
+        raise broken(out, error) from error
     finally:
         if made is not None and state_of(out) is OutState.EMPTY:
             remove(made)
 
 
-def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
+def sweep(out: str) -> None:
+    """Remove what a run left in OUT that died when all was done; of one at work, nothing.
+
+    Where that cannot be done, it stays: a dataset is whole with it too.
+    """
+    if exists(join(out, STAGING)) or exists(join(out, LOCK)):
+        with suppress(RunError), writing(out, "sam2prep clean"):
+            pass
+
+
+def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES), *, joins: bool = False) -> None:
     """Make what is staged below OUT its content; what OUT held is gone afterwards.
 
     Args:
         out: the dataset's place; `.staging` in it holds whole folders and files, all on the disk.
         names: of `FOLDERS` and `FILES`; what is not staged is left out, what is staged beside them
             is removed.
+        joins: what is staged joins the dataset that is there. On an object store the files of both
+            versions are not staged; they stay where they are.
 
     Raises:
         OutputError: something that is not of a dataset lies where a part of it is to go.
@@ -116,16 +131,42 @@ def publish(out: str, names: Collection[str] = (*FOLDERS, *FILES)) -> None:
                 join(out, name), "is not of this dataset, which needs its place",
                 advice="move it away, and run this again",
             )  # fmt: skip
-    gone = sorted(ours - {LOCK, STAGING, *folders, *files})
-    write_bytes(join(out, JOURNAL), encode({"folders": folders, "files": files, "gone": gone}))
+    journal: dict[str, Any] = {"folders": folders, "files": files}
+    if joins and local_path(out) is None:
+        journal |= {"gone": [], "removed": _no_longer_named(out)}
+    else:
+        journal |= {"gone": sorted(ours - {LOCK, STAGING, *folders, *files})}
+    write_bytes(join(out, JOURNAL), encode(journal))
     complete(out)
+
+
+def _no_longer_named(out: str) -> list[str]:
+    """Name the files of a dataset that its successor in staging does not have."""
+    old = read_json(join(out, "manifest.json"))
+    new = read_json(join(out, STAGING, "manifest.json"))
+    names = [{file["path"] for file in manifest["files"]} for manifest in (old, new)]
+    shards = [set(manifest["digest_shards"]) for manifest in (old, new)]
+    gone = _images(out, shards[0] - shards[1])
+    come = _images(join(out, STAGING), shards[1] - shards[0])
+    return sorted((names[0] - names[1]) | (gone - come))
+
+
+def _images(root: str, digest_shards: set[str]) -> set[str]:
+    """Name the images that some tables of digests list."""
+    tables = (read_table(join(root, name), ["path"]) for name in digest_shards)
+    return {path for table in tables for path in table["path"].to_pylist()}
 
 
 def _remove_attempts(folder: str) -> None:
     """Remove what workers that died in the middle of a file have left beside it."""
     for name in list_files(folder):
-        if _ATTEMPT.search(name):
+        if is_attempt(name):
             remove(join(folder, name))
+
+
+def is_attempt(name: str) -> bool:
+    """Say whether a file is one that was never finished: its writer died in the middle."""
+    return _ATTEMPT.search(name) is not None
 
 
 def is_pending(out: str) -> bool:
@@ -150,6 +191,7 @@ def complete(out: str) -> bool:
             _exchange(place, journal)
         else:
             _copy(out, journal)
+        remove(join(out, RUN))  # whoever dies from here on leaves nothing to be continued
         remove(join(out, JOURNAL))
     except OSError as error:
         raise RunError(
@@ -201,10 +243,16 @@ def _copy(out: str, journal: dict[str, Any]) -> None:
     moves = [f"{name}/{file}" for name, files in journal["folders"].items() for file in files]
     # State files are JSON: they come after the data that they name.
     for name in [*sorted(moves, key=lambda m: m.endswith(".json")), *journal["files"]]:
-        if filesystem.exists(join(root, STAGING, name)):
-            filesystem.mv(join(root, STAGING, name), join(root, name))
-    for name, files in journal["folders"].items():
-        for extra in sorted(set(list_files(join(out, name))) - set(files)):
-            filesystem.rm(join(root, name, extra))
+        if exists(join(out, STAGING, name)):
+            target = join(root, name)
+            filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)  # some stores need it
+            filesystem.mv(join(root, STAGING, name), target)
+    if "removed" in journal:
+        for name in journal["removed"]:
+            remove(join(out, name))
+    else:
+        for name, files in journal["folders"].items():
+            for extra in sorted(set(list_files(join(out, name))) - set(files)):
+                filesystem.rm(join(root, name, extra))
     for name in _gone(out, journal):
         remove(join(out, name))

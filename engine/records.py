@@ -99,10 +99,12 @@ class RangeFile:
     Args:
         path: an Arrow file of `RANGE_SCHEMA`.
         frames: number of its rows.
+        sha256: of the file: what a scan found holds for these very records.
     """
 
     path: str
     frames: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +115,7 @@ class OpenedExport:
         source: its place, a path or an fsspec URL.
         video: as declared.
         video_id: from its metadata; may get a suffix when another video has the same name.
+        named_id: the id without such a suffix.
         content_digest: sha256 over names, sizes and CRCs of its members.
         exporter_signature: `metadata.json` names the known exporter and format.
         frame_records: number of elements of its `annotations` with a frame index.
@@ -131,6 +134,7 @@ class OpenedExport:
     source: str
     video: Video
     video_id: str
+    named_id: str
     content_digest: str
     exporter_signature: bool
     frame_records: int
@@ -196,6 +200,7 @@ FRAME_SCHEMA = pa.schema(
         pa.field("hidden_labels", pa.list_(pa.string())),  # parallel; empty where there is none
         pa.field("errors", pa.int32()),  # error findings of the frame and its objects
         pa.field("annotation_digest", pa.string()),
+        pa.field("export_digest", pa.string()),  # of the content of the export it comes from
         *_IMAGE_LOCATOR,
     ]
 )  # fmt: skip

@@ -12,10 +12,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from engine.arrivals import find_sources
 from engine.config import SPLIT_NAMES, Config, Execution
 from engine.dataset_build import division_of
 from engine.division import Division
-from engine.intake import Intake, find_sources, take_in
+from engine.intake import Intake, take_in
 from engine.manifest import OutState, state_of
 from engine.plan import plan_shards
 from engine.quality import Verdict

@@ -38,6 +38,7 @@ def gather_material(
     *,
     kept: NDArray[np.bool_] | None = None,
     evidence_images: Mapping[str, bytes] | None = None,
+    jpeg: bool = False,
 ) -> Material:
     """Gather figures, timelines and pictures for the page.
 
@@ -50,6 +51,8 @@ def gather_material(
             these alone; timelines show all, for what was set aside was set aside for a finding.
         evidence_images: by video id, a picture that shows how its masks are read; None: there are
             none.
+        jpeg: images of published frames are shown as the JPEGs that are made of them: a dataset
+            that is divided again has no others.
 
     Raises:
         RunError: a task did not end.
@@ -64,7 +67,7 @@ def gather_material(
         stretches = _stretches(index)
         chosen = choose_videos(stretches, issues, severities)
         shown = [np.arange(*stretches[video]) for video, _ in chosen]
-    tasks = _tasks(index, kept, wanted, shown)
+    tasks = _tasks(index, kept, wanted, shown, jpeg=jpeg)
     looked: list[Looked] = work.run(look_at_rows, tasks, stage="report", while_starting=True)
     with work.timed("report"):
         timelines, places = _timelines(
@@ -101,6 +104,8 @@ def _tasks(
     kept: NDArray[np.bool_],
     wanted: Sequence[Wanted],
     shown: Sequence[_Places],
+    *,
+    jpeg: bool,
 ) -> list[Task]:
     files, rows = (index.table[name].to_numpy().astype(np.int64) for name in ("file", "row"))
     video = np.full(len(index), -1, np.int64)
@@ -113,6 +118,7 @@ def _tasks(
         shot = Shot(
             number=number, row=int(rows[each.place]), object_ids=each.object_ids,
             labels=each.labels, bare=each.kind == "bare",
+            jpeg=jpeg and bool(kept[each.place]),
         )  # fmt: skip
         shots[int(files[each.place])].append(shot)
     order = np.argsort(files, kind="stable")

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.frame_tally import TALLY_COLUMNS, Tally, tally
+from engine.image_files import as_jpeg
 from engine.members import MemberError
 from engine.prepared_rows import read_image, take_rows
 from engine.tables import read_table
@@ -35,6 +36,7 @@ class Shot:
         object_ids: to be outlined strongly; the frame's other objects are outlined faintly.
         labels: of objects to be outlined strongly; without ids and labels, all are.
         bare: nothing is to be drawn.
+        jpeg: the dataset holds the image as a JPEG made of it.
     """
 
     number: int
@@ -42,6 +44,7 @@ class Shot:
     object_ids: tuple[int, ...] = ()
     labels: frozenset[str] = frozenset()
     bare: bool = False
+    jpeg: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,8 @@ def _picture(shot: Shot, row: Mapping[str, Any]) -> Shown:
         data = None
     if data is None:
         return Shown(data=None, missing="the image cannot be read")
+    if shot.jpeg and not data.startswith(b"\xff\xd8\xff"):
+        data = as_jpeg(data, row["id"])
     made = thumbnail(data, [] if shot.bare else _masks(shot, row))
     if made is None:
         return Shown(data=None, missing="the image cannot be decoded")

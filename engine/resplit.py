@@ -14,11 +14,12 @@ from engine.config import Config, Execution
 from engine.config_file import config_from
 from engine.dataset_build import build
 from engine.errors import ConfigError, OutputError, RunError
-from engine.manifest import OutState, read_json, read_manifest, state_of
+from engine.history_record import read_version
+from engine.manifest import OutState, state_of
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
-from engine.storage import join
+from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
 
 __all__ = ["SPLIT_KEYS", "split"]
@@ -51,20 +52,30 @@ def split(
 
     Raises:
         UsageError: there is no finished dataset, or its frames cannot be split as asked.
-        RunError: the dataset is damaged, or the run broke; it is as it was.
+        ResumeError: there is an unfinished run of something else.
+        RunError: the dataset is damaged, or the run broke; it is as it was, and the same call goes
+            on from what was done.
     """
+    execution = execution or Execution()
     if state_of(out) not in (OutState.FINISHED, OutState.PENDING):
         raise OutputError(
             out, "holds no finished dataset", got=str(state_of(out)),
             advice="use: sam2prep prepare",
         )  # fmt: skip
     with writing(out, "sam2prep split") as staging:
-        held = read_manifest(out)["config"]
-        config = _config(held, changes)
-        if config.to_json() == held:
-            return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
-        with start_work(execution or Execution(), [out], progress) as work:
-            return _again(Outcome(out=out, staging=staging, config=config, work=work))
+        held = read_version(out)
+        config = _config(held.config, changes)
+        if config.to_json() == held.config:
+            return {**held.summary, "nothing_to_do": True}
+        record = run_record("split", [], config.to_json(), held=held.manifest["digest"])
+        with (
+            RunInProgress(out, record, execution.resume) as records,
+            start_work(execution, [out], progress, records) as work,
+        ):
+            outcome = Outcome(
+                out=out, staging=staging, config=config, work=work, command="split", held=held
+            )
+            return _again(outcome)
 
 
 def _again(outcome: Outcome) -> dict[str, Any]:
@@ -73,6 +84,7 @@ def _again(outcome: Outcome) -> dict[str, Any]:
     intake = read_intake(out)
     built = build(intake, staging, out, config, work, left_out=left_out_before(intake.index))
     if built.issues:
+        forget_tasks(staging)  # the dataset has to be repaired first, and is another then
         first = built.issues[0]
         raise RunError(
             out, f"{len(built.issues)} images are damaged, the first of {first.frame_id}",

@@ -29,12 +29,14 @@ class ImageFile:
         path: where a file with these bytes will be, for a dataset that names it instead of holding
             it; None for one that holds it.
         origin: a file of an earlier version of the dataset with just these bytes; None elsewhere.
+        stored: the file in OUT that a format has of it already; None: it has to be written.
     """
 
     data: bytes | None
     name: str | None
     path: str | None = None
     origin: str | None = None
+    stored: FileDigest | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

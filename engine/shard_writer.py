@@ -14,6 +14,7 @@ from engine.config import SPLIT_NAMES, Config
 from engine.conversations import TextRules
 from engine.division import Division
 from engine.frame_index import FrameIndex
+from engine.held_shards import HeldDataset, HeldShardTask, keep_files, keep_shard
 from engine.index_files import ExcludedTask, write_excluded
 from engine.plan import Shard, plan_shards, rows_of
 from engine.samples import SplitParts
@@ -22,7 +23,11 @@ from engine.storage import BackgroundSync, FileDigest, join
 from engine.tasks import Task
 from engine.work import Work
 
-__all__ = ["ShardWriter", "parts_by_split", "rows_of_splits"]
+__all__ = ["QUARANTINE", "ShardWriter", "parts_by_split", "rows_of_splits"]
+
+
+QUARANTINE = "quarantine"
+"""What the shards of frames that were set aside are called after, in place of a split."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +58,7 @@ class ShardWriter:
         stage: str,
         texts: TextRules | None = None,
         reasons: dict[str, tuple[str, ...]] | None = None,
+        held: HeldDataset | None = None,
     ) -> tuple[list[Shard], list[ShardResult]]:
         """Plan and write the shards of some splits.
 
@@ -62,6 +68,7 @@ class ShardWriter:
             stage: names the work to people.
             texts: what holds for the texts; None: there are none.
             reasons: of a quarantine, by id of the frame; None: rows to train on.
+            held: what is there already: numbers go on after it, and its rows keep their texts.
 
         Returns:
             The plan, and what came of each of its shards.
@@ -71,6 +78,7 @@ class ShardWriter:
             self.index, assignment, splits,
             rows_per_shard=config.rows_per_shard, shard_bytes=config.shard_bytes,
         )  # fmt: skip
+        shards = _numbered_after(held, shards)
         tasks = []
         for shard in shards:
             why = None
@@ -82,36 +90,69 @@ class ShardWriter:
                 rows=rows_of(self.index, shard.places), config=_of_shards(config),
                 texts=texts or TextRules(), reasons=why,
                 folds=self._folds(shard) if reasons is None else None,
+                keep_texts=held is not None,
             )  # fmt: skip
             tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
 
-        def sync(syncing: BackgroundSync, result: ShardResult) -> None:
-            if result.digests:  # beside them are thousands of images
-                syncing.add_all_below(self.staging)
-            else:
-                self._add(syncing, result.files)
+        return shards, self._run(write_shard, tasks, stage, self._sync)
 
-        return shards, self._run(write_shard, tasks, stage, sync)
+    def _sync(self, syncing: BackgroundSync, result: ShardResult) -> None:
+        if result.digests:  # beside them are thousands of images
+            syncing.add_all_below(self.staging)
+        else:
+            self._add(syncing, result.files)
 
-    def write_excluded(self) -> list[FileDigest]:
-        """Write the rows that the split leaves out to the index, by reason."""
+    def keep(
+        self, held: HeldDataset, splits: Sequence[str]
+    ) -> tuple[list[Shard], list[ShardResult]]:
+        """Take shards over that are there already.
+
+        Args:
+            held: what is there.
+            splits: names of the splits whose shards are wanted.
+
+        Returns:
+            These shards, and what came of each.
+        """
+        shards = [shard for shard in held.shards if shard.split in splits]
+        tasks = [
+            Task(
+                key=f"{shard.split}-{shard.number:05d}",
+                payload=HeldShardTask.of(
+                    shard, held, staging=self.staging, out=self.out, config=_of_shards(self.config)
+                ),
+            )
+            for shard in shards
+        ]
+        return shards, self._run(keep_shard, tasks, "keep", self._sync, recorded=False)
+
+    def write_excluded(self, held: HeldDataset | None = None) -> list[FileDigest]:
+        """Write the rows that the split leaves out to the index, by reason.
+
+        Args:
+            held: what is there already and stays.
+        """
         tasks = []
+        kept = [] if held is None else list(held.excluded)
+        keep_files(self.out, self.staging, [file.path for file in kept])
         for reason, mask in self.division.exclusions().items():
-            for shard in plan_shards(
-                self.index, np.where(mask, 0, -1).astype(np.int8), [reason],
+            new = mask if held is None else mask & ~held.intact
+            planned = plan_shards(
+                self.index, np.where(new, 0, -1).astype(np.int8), [f"excluded-{reason}"],
                 rows_per_shard=self.config.rows_per_shard, shard_bytes=self.config.shard_bytes,
-            ):  # fmt: skip
+            )  # fmt: skip
+            for shard in _numbered_after(held, planned):
                 payload = ExcludedTask(
                     staging=self.staging, reason=reason, number=shard.number,
                     rows=rows_of(self.index, shard.places),
                 )  # fmt: skip
                 tasks.append(Task(key=f"{reason}-{shard.number:05d}", payload=payload))
         if not tasks:
-            return []
+            return kept
         files: list[FileDigest] = self._run(
             write_excluded, tasks, "excluded", lambda syncing, file: self._add(syncing, [file])
         )
-        return files
+        return kept + files
 
     def _add(self, syncing: BackgroundSync, files: Sequence[FileDigest]) -> None:
         for file in files:
@@ -126,10 +167,19 @@ class ShardWriter:
         tasks: Sequence[Task],
         stage: str,
         sync: Callable[[BackgroundSync, Any], None],
+        *,
+        recorded: bool = True,
     ) -> list[Any]:
         """Run tasks, and bring what each has written to the disk while others run."""
         with BackgroundSync() as syncing:
-            return self.work.run(function, tasks, stage=stage, each=partial(sync, syncing))
+            each = partial(sync, syncing)
+            return self.work.run(function, tasks, stage=stage, each=each, recorded=recorded)
+
+
+def _numbered_after(held: HeldDataset | None, shards: list[Shard]) -> list[Shard]:
+    """Number new shards after those that are there."""
+    first = {} if held is None else held.next_number
+    return [replace(shard, number=shard.number + first.get(shard.split, 0)) for shard in shards]
 
 
 def _of_shards(config: Config) -> Config:

@@ -21,9 +21,10 @@ from engine.formats import open_part
 from engine.frame_check import image_problem
 from engine.image_files import write_digests
 from engine.index_files import IndexPart, index_name, write_index
+from engine.measures import note, note_findings
 from engine.members import MemberError
 from engine.phrases import Turn
-from engine.prepared_rows import image_origin, read_image, take_rows
+from engine.prepared_rows import image_origin, read_image, take_rows, take_turns
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
 from engine.storage import FileDigest, file_name, join
@@ -50,6 +51,7 @@ class ShardTask:
         texts: what holds for all texts of the run.
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
         folds: int8, cross-validation fold of each row, -1 for none; None without folds.
+        keep_texts: rows that have texts already keep them.
     """
 
     staging: str
@@ -61,6 +63,7 @@ class ShardTask:
     texts: TextRules
     reasons: tuple[tuple[str, ...], ...] | None = None
     folds: np.ndarray[Any, Any] | None = None
+    keep_texts: bool = False
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -115,6 +118,9 @@ def write_shard(task: ShardTask) -> ShardResult:
     frames = pa.concat_tables([take_rows(file, rows) for file, rows in task.rows])
     frames = frames.combine_chunks()
     keep_all = task.reasons is not None
+    written: list[list[Turn] | None] = [None] * len(frames)
+    if task.keep_texts:
+        written = [turns for file, rows in task.rows for turns in take_turns(file, rows)]
     issues: list[Issue] = []
     left_out: list[int] = []
     places: list[str] = []
@@ -134,7 +140,7 @@ def write_shard(task: ShardTask) -> ShardResult:
             left_out += [image.place for image in images if image.data is None]
             kept = [image for image in images if keep_all or image.data is not None]
             if kept:
-                samples = _samples(task, frames, kept, turns)
+                samples = _samples(task, frames, kept, turns, written)
                 for write in writers:
                     write(samples)
                 places += _first_files(samples)
@@ -146,9 +152,11 @@ def write_shard(task: ShardTask) -> ShardResult:
         folds = None if folds is None else folds[stay]
     texts_path = join(task.staging, "parts", f"texts-{task.split}-{task.number:05d}.json")
     write_tally(texts_path, tally(turns))
+    note("samples_written", len(frames))
+    note_findings(issue.code for issue in issues)
     return ShardResult(
         parts={name: part.result() for name, part in parts.items()},
-        index=_write_index(task, frames, places, folds),
+        index=_write_index(task, frames, places, folds, turns),
         digests=tuple(
             file for name, part in parts.items() if (file := write_digests(part, name)) is not None
         ),
@@ -224,13 +232,17 @@ def _check_level(config: Config, data: bytes) -> str:
 
 
 def _samples(
-    task: ShardTask, frames: pa.Table, kept: list[_Image], turns: list[list[Turn]]
+    task: ShardTask,
+    frames: pa.Table,
+    kept: list[_Image],
+    turns: list[list[Turn]],
+    written: list[list[Turn] | None],
 ) -> Samples:
     """Put the rows of one batch together with their images and texts; the latter join `turns`."""
     batch = frames.take(pa.array([image.place for image in kept], pa.int64()))
     images = [ImageFile(data=image.data, name=image.name, origin=image.origin) for image in kept]
     if task.reasons is None:
-        composed = _compose(task, batch)
+        composed = _compose(task, batch, [written[image.place] for image in kept])
         turns += composed
         conversations = [dialogue(each) for each in composed]
         return Samples(frames=batch, images=images, conversations=conversations)
@@ -242,10 +254,15 @@ def _found(image: _Image) -> list[str]:
     return [f"{image.issue.code}: {image.issue.message}"] if image.issue else []
 
 
-def _compose(task: ShardTask, frames: pa.Table) -> list[list[Turn]]:
+def _compose(
+    task: ShardTask, frames: pa.Table, written: list[list[Turn] | None]
+) -> list[list[Turn]]:
+    """Compose the texts of rows that have none yet."""
     columns = ["id", "width", "height", "labels", "bounding_boxes", "areas", "hidden_labels"]
     return [
-        compose(
+        before
+        if before is not None
+        else compose(
             task.texts,
             frame_id=row["id"],
             width=row["width"],
@@ -258,19 +275,21 @@ def _compose(task: ShardTask, frames: pa.Table) -> list[list[Turn]]:
             ],
             hidden=row["hidden_labels"],
         )
-        for row in frames.select(columns).to_pylist()
+        for row, before in zip(frames.select(columns).to_pylist(), written, strict=True)
     ]
 
 
 def _first_files(samples: Samples) -> list[str]:
-    """Of each row the image file that was written first; empty if none were."""
+    """Of each row the image file with its bytes unchanged, if there is one; empty if none is."""
     first: dict[int, str] = {}
-    for (row, _), file in samples.stored.items():
+    for (row, _), file in sorted(samples.stored.items(), key=lambda item: item[0]):
         first.setdefault(row, file.path)
     return [first[row] for row in sorted(first)]
 
 
-def _write_index(task: ShardTask, frames: pa.Table, files: list[str], folds: Any) -> FileDigest:
+def _write_index(
+    task: ShardTask, frames: pa.Table, files: list[str], folds: Any, turns: list[list[Turn]]
+) -> FileDigest:
     shard = _image_shard(task)
     kept = task.reasons is None
     part = IndexPart(
@@ -278,6 +297,7 @@ def _write_index(task: ShardTask, frames: pa.Table, files: list[str], folds: Any
         status="kept" if kept else "quarantined",
         shard=shard if shard else files or None,
         folds=folds,
+        turns=turns,
     )
     return write_index(task.staging, index_name(task.split, task.number), frames, part)
 

@@ -14,6 +14,7 @@ from engine.frame_check import FrameCheck
 from engine.frame_json import Masklets
 from engine.label_map import LabelMap
 from engine.mask_check import MaskReading, check_masks
+from engine.measures import note, note_findings
 from engine.policy import Policy
 from engine.records import FRAME_SCHEMA, RangeFile, issue_table
 from engine.tables import read_table, write_table
@@ -29,6 +30,7 @@ class ScanTask:
     Args:
         range: the frame records.
         source: the export, for issues.
+        export_digest: of its content.
         video_id: final id of the video.
         video_size: (height, width) as declared; None where it is not.
         reading: grid and order of its masks.
@@ -43,6 +45,7 @@ class ScanTask:
 
     range: RangeFile
     source: str
+    export_digest: str
     video_id: str
     video_size: tuple[int, int] | None
     reading: MaskReading
@@ -88,8 +91,11 @@ def scan_range(task: ScanTask) -> ScanResult:
     checked = check_masks([mask for _, _, mask in wanted], task.reading)
     for (frame, place, _), outcome in zip(wanted, checked, strict=True):
         frame.take_mask(place, outcome)
-    rows = [frame.row() for frame in frames]
+    rows = [frame.row() | {"export_digest": task.export_digest} for frame in frames]
     issues = issue_table([issue for frame in frames for issue in frame.issues])
+    note("frames_checked", len(rows))
+    note("masks_checked", len(wanted))
+    note_findings(issue.code for frame in frames for issue in frame.issues)
     write_table(task.rows_path, pa.Table.from_pylist(rows, schema=FRAME_SCHEMA), durable=False)
     write_table(task.issues_path, issues, durable=False)
     keys = sorted(set().union(*(frame.keys_used for frame in frames)))

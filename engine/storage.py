@@ -21,12 +21,16 @@ from typing import Any, Self
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.disk_sync import sync_filesystem, sync_path
+from engine.listing import files_below, kind_of
+from engine.measures import note
+from engine.written_files import note_written
 
 __all__ = [
     "AtomicFile",
     "BackgroundSync",
     "FileDigest",
     "absolute",
+    "copy_file",
     "exists",
     "file_name",
     "is_file",
@@ -75,8 +79,7 @@ def exists(path: str) -> bool:
     place = local_path(path)
     if place is not None:
         return place.exists()
-    filesystem, inner = url_filesystem(path)
-    return bool(filesystem.exists(inner))
+    return kind_of(*url_filesystem(path)) is not None
 
 
 def file_name(path: str) -> str:
@@ -89,8 +92,7 @@ def is_file(path: str) -> bool:
     place = local_path(path)
     if place is not None:
         return place.is_file()
-    filesystem, inner = url_filesystem(path)
-    return bool(filesystem.isfile(inner))
+    return kind_of(*url_filesystem(path)) == "file"
 
 
 def make_dirs(path: str) -> None:
@@ -108,9 +110,7 @@ def list_files(root: str) -> list[str]:
     place = local_path(root)
     if place is not None:
         return sorted(p.relative_to(place).as_posix() for p in place.rglob("*") if p.is_file())
-    filesystem, inner = url_filesystem(root)
-    prefix = inner.rstrip("/") + "/"
-    return sorted(name.removeprefix(prefix) for name in filesystem.find(inner))
+    return sorted(files_below(*url_filesystem(root)))
 
 
 def list_sizes(root: str) -> dict[str, int]:
@@ -120,10 +120,9 @@ def list_sizes(root: str) -> dict[str, int]:
     """
     place = local_path(root)
     if place is None:
-        filesystem, inner = url_filesystem(root)
-        prefix = inner.rstrip("/") + "/"
-        found = filesystem.find(inner, detail=True)
-        return {name.removeprefix(prefix): int(info["size"]) for name, info in found.items()}
+        return {
+            name: int(about["size"]) for name, about in files_below(*url_filesystem(root)).items()
+        }
     sizes: dict[str, int] = {}
     folders, seen = [(str(place), "")], set[str]()
     while folders:
@@ -149,9 +148,11 @@ def read_bytes(path: str) -> bytes:
     """
     place = local_path(path)
     if place is not None:
-        return place.read_bytes()
-    filesystem, inner = url_filesystem(path)
-    data: bytes = filesystem.cat_file(inner)
+        data = place.read_bytes()
+    else:
+        filesystem, inner = url_filesystem(path)
+        data = bytes(filesystem.cat_file(inner))
+    note("bytes_read", len(data))
     return data
 
 
@@ -172,11 +173,18 @@ def link_file(source: str, target: str) -> bool:
     try:
         os.link(old, temporary)
         temporary.replace(new)
+        note_written(target, new.stat().st_size, None)
     except OSError:
         return False
     finally:
         temporary.unlink(missing_ok=True)  # a rename of a file to itself leaves both names
     return True
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy a local file, whole or not at all; it is not waited for to be on the disk."""
+    with Path(source).open("rb") as file, AtomicFile(target, durable=False) as sink:
+        shutil.copyfileobj(file, sink)
 
 
 def write_bytes(path: str, data: bytes, *, name: str = "", durable: bool = True) -> FileDigest:
@@ -193,8 +201,7 @@ def stored_bytes(path: str) -> int:
     """Give the size of a file, or of all files below a folder; 0 for what is not there."""
     place = local_path(path)
     if place is None:
-        filesystem, inner = url_filesystem(path)
-        return int(filesystem.du(inner)) if filesystem.exists(inner) else 0
+        return sum(list_sizes(path).values())
     if place.is_dir():
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
     return place.stat().st_size if place.exists() else 0
@@ -204,8 +211,8 @@ def remove(path: str) -> None:
     """Remove a file, or a folder with all it holds; a missing one is fine."""
     place = local_path(path)
     if place is None:
-        filesystem, inner = url_filesystem(path)
-        if filesystem.exists(inner):
+        if exists(path):
+            filesystem, inner = url_filesystem(path)
             filesystem.rm(inner, recursive=True)
     elif place.is_dir():
         shutil.rmtree(place, ignore_errors=True)
@@ -374,6 +381,8 @@ class AtomicFile:
             self._sink.close()
             if kind is None:
                 self._publish()
+                note("bytes_written", self._size_bytes)
+                note_written(self.path, self._size_bytes, self._hash.hexdigest())
         finally:
             self._temporary.unlink(missing_ok=True)
 

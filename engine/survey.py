@@ -27,6 +27,7 @@ from engine.export import (
 )
 from engine.frame_json import Masklets, RawFrame
 from engine.looks import take_looks
+from engine.measures import note_findings
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
 from engine.pairing import ImageIndex
 from engine.records import Issue, OpenedExport
@@ -34,7 +35,7 @@ from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 
-__all__ = ["OpenTask", "digests_of", "open_export", "open_source"]
+__all__ = ["OpenTask", "digests_of", "is_unchanged", "open_export", "open_source"]
 
 # Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
 _FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
@@ -150,14 +151,9 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
             caps=task.caps,
         )  # fmt: skip
     cut = cut_export(
-        members,
-        used_images,
-        image_source=image_source,
-        staging=task.staging,
-        frames_per_range=task.frames_per_range,
-        caps=task.caps,
-        label=task.label,
-    )
+        members, used_images, image_source=image_source, staging=task.staging,
+        frames_per_range=task.frames_per_range, caps=task.caps, label=task.label,
+    )  # fmt: skip
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
     frames = _sample(cut)
@@ -171,11 +167,13 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         total_frames=video.total_frames_declared,
         duration_sec=video.duration_sec_declared,
     )
-    issues = _video_issues(task, video_id, cut, metadata, found)
+    issues = tuple(_video_issues(task, video_id, cut, metadata, found))
+    note_findings(issue.code for issue in issues)
     return OpenedExport(
         source=task.source,
         video=video,
         video_id=video_id,
+        named_id=video_id,
         content_digest=content_digest(members.values()),
         exporter_signature=signature,
         frame_records=len(cut.frame_indices),
@@ -183,7 +181,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         grid=found.grid.size if found.grid else None,
         order=found.decision.order,
         dialect=found.to_json(),
-        issues=tuple(issues),
+        issues=issues,
         image_bytes=cut.image_bytes,
         images=cut.images,
         masklets=cut.masklets,
@@ -364,6 +362,16 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
             whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
             return sorted(whole - set(cut.frame_indices))
     return []
+
+
+def is_unchanged(task: OpenTask, opened: Sequence[OpenedExport]) -> bool:
+    """Say whether a source still holds what was opened; clean frames are never taken on trust.
+
+    Raises:
+        ExportError: it cannot be read.
+    """
+    held = [export.content_digest for export in opened]
+    return task.frames is None and digests_of(task.source, caps=task.caps) == held
 
 
 def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:

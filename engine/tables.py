@@ -5,11 +5,13 @@ the narrow columns of a million frames without touching their masks.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.byte_ranges import local_path
+from engine.measures import note
 from engine.storage import AtomicFile, FileDigest, read_bytes
 
 __all__ = ["read_stream", "read_table", "write_table"]
@@ -38,7 +40,25 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """
     place = local_path(path)
     source = pa.BufferReader(read_bytes(path)) if place is None else str(place)
-    return pq.ParquetFile(source).read(columns=None if columns is None else list(columns))
+    file = pq.ParquetFile(source)
+    if place is not None:  # or `read_bytes` has counted all of it
+        note("bytes_read", _stored_bytes(file.metadata, columns))
+    return file.read(columns=None if columns is None else list(columns))
+
+
+def _stored_bytes(metadata: Any, columns: Sequence[str] | None) -> int:
+    """Bytes that some columns of a Parquet file take."""
+    chunks = (
+        metadata.row_group(group).column(place)
+        for group in range(metadata.num_row_groups)
+        for place in range(metadata.num_columns)
+    )
+    wanted = None if columns is None else set(columns)
+    return sum(
+        chunk.total_compressed_size
+        for chunk in chunks
+        if wanted is None or chunk.path_in_schema.partition(".")[0] in wanted
+    )
 
 
 def read_stream(path: str) -> pa.Table:

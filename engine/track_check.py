@@ -5,10 +5,14 @@ masks are replaced by digests file by file, and of images only what tells equal 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from engine.measures import note_findings
 from engine.records import issue_table
 from engine.tables import read_table, write_table
 from engine.thresholds import Thresholds
@@ -25,14 +29,16 @@ class TrackTask:
     """One video whose frames have been scanned.
 
     Args:
-        files: (row file, name of its export) of all exports of the video.
+        files: where its frames are: (row file, rows in it).
+        sources: names of their exports, by content digest.
         rate: frames a second of the video, as declared.
         export_rate: frames a second of the export, as declared.
         issues_path: where the issue file goes.
         thresholds: from which a jump is one.
     """
 
-    files: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, NDArray[np.int64]], ...]
+    sources: Mapping[str, str]
     rate: float | None
     export_rate: float | None
     issues_path: str
@@ -45,17 +51,19 @@ def check_video(task: TrackTask) -> str:
     Returns:
         The place of a Parquet file of `ISSUE_SCHEMA`.
     """
-    frames = pa.concat_tables([_narrow(path, source) for path, source in task.files])
+    frames = pa.concat_tables([_narrow(path, rows, task.sources) for path, rows in task.files])
     found = track_issues(
         frames.select(TRACK_SCHEMA.names), task.rate, task.export_rate, task.thresholds
     )
+    note_findings(issue.code for issue in found)
     write_table(task.issues_path, issue_table(found))
     return task.issues_path
 
 
-def _narrow(path: str, source: str) -> pa.Table:
+def _narrow(path: str, rows: NDArray[np.int64], sources: Mapping[str, str]) -> pa.Table:
     """Read of a row file what tracks are judged by; equal images are known by size and CRC."""
-    table = read_table(path, [*_AS_THEY_ARE, "masks", *_IMAGE])
+    columns = [*_AS_THEY_ARE, "masks", *_IMAGE, "export_digest"]
+    table = read_table(path, columns).take(pa.array(rows))
     masks = [[_digest(mask["counts"]) for mask in row] for row in table["masks"].to_pylist()]
     table = table.drop_columns("masks")
     table = table.append_column("masks", pa.array(masks, TRACK_SCHEMA.field("masks").type))
@@ -64,7 +72,8 @@ def _narrow(path: str, source: str) -> pa.Table:
         for n_bytes, crc32 in zip(*(table[name].to_pylist() for name in _IMAGE), strict=True)
     ]
     table = table.append_column("image", pa.array(images, pa.string()))
-    return table.append_column("source", pa.array([source] * len(table), pa.string()))
+    names = [sources.get(digest, "") for digest in table["export_digest"].to_pylist()]
+    return table.append_column("source", pa.array(names, pa.string()))
 
 
 def _digest(counts: str) -> int:

@@ -27,7 +27,7 @@ from engine.records import Issue
 from engine.thresholds import Thresholds
 from engine.track_motion import Track, area_jumps, centroid_jumps, frozen_runs
 
-__all__ = ["TRACK_SCHEMA", "track_issues"]
+__all__ = ["TRACK_CODES", "TRACK_SCHEMA", "track_issues"]
 
 TRACK_SCHEMA = pa.schema(
     [
@@ -54,6 +54,14 @@ TRACK_SCHEMA = pa.schema(
 
 # Of each object one number or some: of long videos too many to be objects of Python.
 _NUMBERS = {"areas": 1, "bounding_boxes": 4, "centroids": 2, "masks": 1}
+
+TRACK_CODES = frozenset(
+    {
+        "area_jump", "centroid_jump", "image_repeated", "label_change", "mask_frozen",
+        "object_flicker", "timestamp_mismatch",
+    }
+)  # fmt: skip
+"""What only a whole video shows: such a finding may not hold when more of its frames are there."""
 
 # Flicker, in frames of the export and of the video.
 _ABSENT_FRAMES = 15  # from seen to seen again, if more than one frame of the export is without it

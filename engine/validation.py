@@ -4,15 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from engine.arrivals import find_sources
 from engine.config import Config, Execution
 from engine.content_links import find_links, looks_of_videos
 from engine.errors import OutputError
-from engine.intake import find_sources, take_in
-from engine.manifest import OutState, state_of
+from engine.intake import take_in
+from engine.manifest import RUN, OutState, state_of
 from engine.records import OpenedExport
 from engine.report import export_entry, validation_document, write_report
 from engine.report_gather import gather_material
-from engine.storage import join, remove, temporary_folder, write_bytes
+from engine.storage import exists, join, remove, temporary_folder, write_bytes
 from engine.survey import OpenTask, open_source
 from engine.tasks import LocalRunner, Task
 from engine.work import Progress, start_work
@@ -62,6 +63,8 @@ def validate(
         OutState.PENDING,
     ):
         raise OutputError(report, "holds a dataset's own report", advice="name another folder")
+    if report is not None and exists(join(report, RUN)):
+        raise OutputError(report, "holds an unfinished run", advice="name another folder")
     with _scratch(report) as staging, start_work(execution, exports, progress) as work:
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
         verdict = intake.judge(config)

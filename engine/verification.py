@@ -6,7 +6,6 @@ finds what was wrong from the start, whoever wrote it. `manifest.json` and `summ
 list of files; they carry their own digests.
 """
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +16,19 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from engine.byte_ranges import read_range
+from engine.byte_ranges import sha256_of
 from engine.config import SPLIT_NAMES, Execution
 from engine.errors import RunError
-from engine.manifest import LOCK, OutState, is_whole, read_json, read_manifest, state_of
+from engine.manifest import (
+    LOCK,
+    REJECTED,
+    STAGING,
+    OutState,
+    is_whole,
+    read_json,
+    read_manifest,
+    state_of,
+)
 from engine.row_checks import SHARED_COLUMNS, differing_rows, row_problems
 from engine.storage import join, list_files, read_bytes
 from engine.tables import read_stream, read_table
@@ -29,11 +37,12 @@ from engine.work import Progress, start_work
 
 __all__ = ["verify"]
 
-_READ_BYTES = 8 * 2**20
 _TASK_BYTES = 256 * 2**20
 _TASK_FILES = 2000
 # What readers leave behind: `datasets` puts the results of map and filter beside the shards.
 _OF_READERS = re.compile(r"(?:^|/)(?:cache-[^/]*\.arrow|tmp[^/]*)$")
+
+_NOT_OF_IT = (f"{STAGING}/", f"{REJECTED}/")
 
 _Problem = tuple[str, str]  # file, what is wrong with it
 
@@ -143,7 +152,8 @@ def _unknown_files(out: str, listed: set[str], digest_shards: Sequence[str]) -> 
     own = listed | {"manifest.json", "summary.json", LOCK}
     for name in digest_shards:
         own.update(read_table(join(out, name), ["path"])["path"].to_pylist())
-    return [name for name in list_files(out) if name not in own and not _OF_READERS.search(name)]
+    found = (name for name in list_files(out) if not name.startswith(_NOT_OF_IT))
+    return [name for name in found if name not in own and not _OF_READERS.search(name)]
 
 
 def _file_tasks(out: str, files: Sequence[Mapping[str, Any]]) -> Iterator[Task]:
@@ -171,18 +181,15 @@ def _check_digests(task: _DigestsTask) -> list[_Problem]:
 
 
 def _file_problem(out: str, name: str, size: int, sha256: str) -> str | None:
-    digest, at, path = hashlib.sha256(), 0, join(out, name)
     try:
-        while piece := read_range(path, at, at + _READ_BYTES):
-            digest.update(piece)
-            at += len(piece)
+        at, digest = sha256_of(join(out, name))
     except FileNotFoundError:
         return "is missing"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
     if at != size:
         return f"has {at} bytes, expected {size}"
-    return None if digest.hexdigest() == sha256 else "was altered since it was written"
+    return None if digest == sha256 else "was altered since it was written"
 
 
 def _check_rows(task: _RowsTask) -> tuple[list[_Problem], Counter[str]]:

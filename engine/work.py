@@ -6,15 +6,19 @@ opened.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from engine.config import Execution
+from engine.measured_tasks import MeasuredTask, Subject, subject_of
+from engine.measures import Measured, Measures
 from engine.pipeline import RayRunner, Runner
+from engine.ray_metrics import export_measures
 from engine.sav_names import sav_video, split_address
+from engine.stage_times import StageTimes
 from engine.storage import join, stored_bytes
+from engine.task_records import Done, TaskRecords
 from engine.tasks import LocalRunner, Task
 
 __all__ = ["Progress", "Work", "start_work"]
@@ -34,6 +38,7 @@ class Work:
         runner: executes tasks.
         progress: told of every task that is done; None: nobody.
         frames_per_range: frames one scan task takes.
+        records: of finished tasks, for a run that may be continued; None: none are kept.
     """
 
     def __init__(
@@ -42,16 +47,31 @@ class Work:
         progress: Progress | None = None,
         *,
         frames_per_range: int = Execution.frames_per_range,
+        records: TaskRecords | None = None,
     ) -> None:
         self._runner = runner
         self._progress = progress
         self.frames_per_range = frames_per_range
-        self._start = time.perf_counter()
-        self.seconds: dict[str, float] = {}
+        self.records = records
+        self._taken_over = self._tasks = 0
+        self._not_exported: list[Measures] = []
+        self.times = StageTimes()
 
     def elapsed(self) -> float:
         """Seconds since the work began."""
-        return time.perf_counter() - self._start
+        return self.times.elapsed()
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time of each stage, in seconds."""
+        return self.times.seconds
+
+    @property
+    def resumed(self) -> dict[str, int] | None:
+        """Tasks so far, and how many were done in an earlier attempt; None in a first one."""
+        if self.records is None or not self.records.resumed:
+            return None
+        return {"taken_over": self._taken_over, "tasks": self._tasks}
 
     @property
     def runner_name(self) -> str:
@@ -66,6 +86,8 @@ class Work:
         stage: str,
         while_starting: bool = False,
         each: Callable[[Any], None] | None = None,
+        unchanged: Callable[[Any, Any], bool] | None = None,
+        recorded: bool = True,
     ) -> list[Any]:
         """Run all tasks of a stage.
 
@@ -75,47 +97,68 @@ class Work:
             stage: names the work to people.
             while_starting: begin in this process while Ray is still starting.
             each: called in this process with every result, as it comes.
+            unchanged: called on a worker with payload and result of a task that was done in an
+                earlier attempt; if not so, it is done again. None: its own files say it.
+            recorded: False: done again in every attempt, for it costs less than to check it.
 
         Returns:
             The results in the order of the tasks.
         """
         done = 0
+        subjects = [subject_of(task.key, task.payload) for task in tasks]
+        if self.records is not None and recorded:
+            function = self.records.of_stage(function, stage, unchanged)
+            tasks = [Task(key=task.key, payload=(task.key, task.payload)) for task in tasks]
+        function, tasks = _measured(function, tasks, subjects, stage)
 
-        def count(_key: str, result: Any) -> None:
+        def count(_key: str, measured: Measured) -> None:
             nonlocal done
             done += 1
+            self._tasks += 1
+            result, measures = measured
+            self.times.add(measures)
+            if isinstance(result, Done):
+                self._taken_over += result.taken_over
+                result = result.result
             if each:
                 each(result)
             if self._progress:
                 self._progress(stage, done, len(tasks))
 
-        with self.timed(stage):
+        with self.times.timed(stage):
             if self._progress:
                 self._progress(stage, 0, len(tasks))
             results: dict[str, Any] = {}
             rest = list(tasks)
             while while_starting and rest and self._is_starting():
-                results |= LocalRunner().run(function, [rest.pop(0)], stage=stage, on_done=count)
+                here = LocalRunner().run(function, [rest.pop(0)], stage=stage, on_done=count)
+                self._not_exported += [measured.measures for measured in here.values()]
+                results |= here
             if rest:
                 results |= self._runner.run(function, rest, stage=stage, on_done=count)
-        return [results[task.key] for task in tasks]
+        in_order = [results[task.key].result for task in tasks]
+        return [each.result if isinstance(each, Done) else each for each in in_order]
 
     def _is_starting(self) -> bool:
         return isinstance(self._runner, RayRunner) and not self._runner.ready
 
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def export_rest(self) -> None:
+        """Export what was done in this process while Ray was starting; workers export their own."""
+        if isinstance(self._runner, RayRunner) and self._not_exported and self._runner.joined():
+            while self._not_exported:
+                export_measures(self._not_exported.pop(0))
+
+    def timed(self, stage: str) -> AbstractContextManager[None]:
         """Add the time the block takes to that of the stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        return self.times.timed(stage)
 
 
 @contextmanager
 def start_work(
-    execution: Execution, sources: Sequence[str], progress: Progress | None = None
+    execution: Execution,
+    sources: Sequence[str],
+    progress: Progress | None = None,
+    records: TaskRecords | None = None,
 ) -> Iterator[Work]:
     """Choose and start what runs the tasks; leave it as it was found at the end.
 
@@ -123,12 +166,26 @@ def start_work(
         execution: how to run.
         sources: the exports, for their size.
         progress: told of every task that is done.
+        records: of finished tasks, for a run that may be continued; None: none are kept.
     """
+    ranges = execution.frames_per_range
     if _is_local(execution, sources):
-        yield Work(LocalRunner(), progress, frames_per_range=execution.frames_per_range)
+        yield Work(LocalRunner(), progress, frames_per_range=ranges, records=records)
         return
     with RayRunner(workers=execution.workers, address=execution.address) as runner:
-        yield Work(runner, progress, frames_per_range=execution.frames_per_range)
+        work = Work(runner, progress, frames_per_range=ranges, records=records)
+        yield work
+        work.export_rest()
+
+
+def _measured(
+    function: Callable[[Any], Any], tasks: Sequence[Task], subjects: Sequence[Subject], stage: str
+) -> tuple[MeasuredTask, list[Task]]:
+    """Let every task of a stage measure itself."""
+    return MeasuredTask(function=function, stage=stage), [
+        Task(key=task.key, payload=(subject, task.payload))
+        for task, subject in zip(tasks, subjects, strict=True)
+    ]
 
 
 def _is_local(execution: Execution, sources: Sequence[str]) -> bool:

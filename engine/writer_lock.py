@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,24 +59,24 @@ def _flocked(out: str, path: Path, what: str) -> Iterator[None]:
         os.pwrite(descriptor, orjson.dumps(_owner(what)), 0)
         yield
     finally:
-        with suppress(FileNotFoundError):  # the whole folder may be gone
+        with suppress(OSError):  # it only says who; the folder may be gone, or the disk
             path.unlink()
-        os.close(descriptor)
+        os.close(descriptor)  # whatever happened: this is what ends the lock
 
 
 def _open_locked(out: str, path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.pread(descriptor, 4096, 0)
-            os.close(descriptor)
-            raise _held(out, owner) from None
-        with suppress(FileNotFoundError):
-            if _same(descriptor, path):
-                return descriptor
-        os.close(descriptor)  # its last owner removed it between the two calls
+        with ExitStack() as unless_ours:
+            unless_ours.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held(out, os.pread(descriptor, 4096, 0)) from None
+            with suppress(FileNotFoundError):  # its last owner removed it between the two calls
+                if _same(descriptor, path):
+                    unless_ours.pop_all()
+                    return descriptor
 
 
 def _same(descriptor: int, path: Path) -> bool:
@@ -98,7 +98,8 @@ def _claimed(out: str, path: str, what: str) -> Iterator[None]:
 
     def renew() -> None:
         while not done.wait(_RENEW_SEC):
-            write_bytes(path, orjson.dumps(mine | {"renewed": time.time()}))
+            with suppress(OSError):  # one of many: the next is as good
+                write_bytes(path, orjson.dumps(mine | {"renewed": time.time()}))
 
     thread = threading.Thread(target=renew, name="lock", daemon=True)
     thread.start()

@@ -9,9 +9,12 @@ import click
 
 from engine.version import VERSION
 
-__all__ = ["Commands", "main"]
+__all__ = ["COMMANDS", "Commands", "main"]
 
-_COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo")
+COMMANDS = (
+    "prepare", "add", "validate", "inspect", "gate", "split", "verify", "history", "clean", "demo",
+    "submit",
+)  # fmt: skip
 
 
 class Commands(click.Group):
@@ -20,12 +23,12 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Give the names, in the order of a user's way."""
         del ctx
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command; None if there is none of this name."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"jobs.{cmd_name}").main
         return command

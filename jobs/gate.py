@@ -28,7 +28,7 @@ def main(out: str, as_json: bool) -> None:
         except engine.NotTrainableError as error:
             if not as_json:
                 raise
-            say(f"sam2prep: error: {error}", err=True)
+            say(f"sam2prep: error: {error}", err=True, level="error")
             show_json(
                 {
                     "gate": "shut",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from engine.choices import BOX_STYLES, FORMATS
+from jobs.console import LOG_FORMATS
 
 __all__ = [
     "common_options",
@@ -19,6 +20,7 @@ __all__ = [
     "junit_option",
     "policy_options",
     "reading_options",
+    "resume_option",
     "split_options",
     "text_options",
 ]
@@ -37,10 +39,17 @@ def _switch(name: str, text: str) -> Callable[[_Command], _Command]:
 
 
 def common_options(command: _Command) -> _Command:
-    """Add what every command understands: --json."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="One JSON document on standard output."
-    )(command)
+    """Add what every command understands: --json, and --log-format, which `jobs.console` obeys."""
+    return _all(
+        command,
+        click.option(
+            "--log-format", metavar="|".join(LOG_FORMATS), type=click.Choice(LOG_FORMATS),
+            expose_value=False, help="Lines on standard error: text (default), or JSON objects.",
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+        ),
+    )  # fmt: skip
 
 
 def config_option(command: _Command) -> _Command:
@@ -96,6 +105,15 @@ def execution_options(command: _Command) -> _Command:
             help="auto (default): small inputs in this process, others on Ray.",
         ),
     )  # fmt: skip
+
+
+def resume_option(command: _Command) -> _Command:
+    """Add --resume and --no-resume."""
+    return click.option(
+        "--resume/--no-resume", default=None,
+        help="Go on with an unfinished run of the same inputs and options in OUT (the default; "
+        "where there is none, begin), or throw it away and begin anew.",
+    )(command)  # fmt: skip
 
 
 def split_options(name: str) -> Callable[[_Command], _Command]:

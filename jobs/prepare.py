@@ -1,13 +1,19 @@
 """`sam2prep prepare`: the whole workflow: read, check, split, write."""
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress, write_junit
+from jobs.console import (
+    JobCommand,
+    reporting_errors,
+    say,
+    show_json,
+    watched_progress,
+    write_junit,
+)
 from jobs.options import (
     common_options,
     config_option,
@@ -16,17 +22,18 @@ from jobs.options import (
     junit_option,
     policy_options,
     reading_options,
+    resume_option,
     split_options,
     text_options,
 )
 from jobs.settings import resolve
+from jobs.summary import advise, show_summary
+from jobs.tracking import Tracking, mlflow_option
 
 if TYPE_CHECKING:
     from engine.config import Config, Execution
 
 __all__ = ["main"]
-
-_CLASSES = 50
 
 _EPILOG = """\b
 Examples:
@@ -56,6 +63,8 @@ Exit codes: 0 done, 1 quality FAILED, 2 wrong usage, 3 an input cannot be read o
 @policy_options
 @reading_options
 @execution_options
+@resume_option
+@mlflow_option
 @config_option
 @common_options
 def main(
@@ -66,6 +75,7 @@ def main(
     config_file: str | None,
     as_json: bool,
     dry_run: bool,
+    mlflow: str | None,
     **options: Any,
 ) -> None:
     """Read SAM 2 exports, check them, split them, and write a dataset to OUT.
@@ -82,8 +92,10 @@ def main(
         if dry_run:
             _rehearse(sources, out, config, execution, as_json=as_json)
             return
+        tracking = Tracking(mlflow)
         with watched_progress() as progress:
             summary = engine.prepare(sources, out, config, execution, progress)
+        tracking.log(out, summary)
         if junit:
             write_junit(junit, read_json(join(out, "report", "validation.json")))
         if as_json:
@@ -125,61 +137,14 @@ def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:
     if summary.get("nothing_to_do"):
         say(f"{out} holds this dataset already: {summary['total_samples']} samples")
         return
-    say(f"Status      {summary['status']}")
-    if summary["status"] != "FAILED":
-        splits = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
-        say(f"Samples     {summary['total_samples']} ({splits})")
-    say(f"Classes     {_classes(summary['class_counts']) or 'none'}")
-    accounting = summary["accounting"]
-    if accounting and accounting["frames_in"] != accounting["kept"]:
-        left_out = sum(
-            accounting.get(name, 0) for name in ("excluded_temporal_gap", "excluded_split_file")
-        )
-        say(
-            f"Frames      {accounting['frames_in']} read, {accounting['kept']} kept, "
-            f"{accounting['quarantined']} set aside, {accounting['excluded_duplicates']} repeated"
-            + (f", {left_out} left out by the split" if left_out else "")
-        )
-    for line in summary["findings"]:
-        say(f"Finding     {line}")
-    say(f"Time        {summary['timings']['total']:.1f} s")
+    show_summary(summary)
     if summary["status"] == "FAILED":
         say(f"Report      {out}/report/report.html (no dataset was written)")
-        _advise(summary)
+        advise("prepare", summary)
     else:
         for name in formats:
             say(f"Dataset     {out}/{name}")
         say(f"Report      {out}/report/report.html")
-
-
-def _classes(class_counts: Mapping[str, int]) -> str:
-    """Name the classes with their counts, the largest only where there are many."""
-    from engine.visible import visible
-
-    shown = sorted(class_counts, key=lambda label: (-class_counts[label], label))[:_CLASSES]
-    text = ", ".join(f"{visible(label, 60)} {class_counts[label]}" for label in sorted(shown))
-    more = len(class_counts) - len(shown)
-    return f"{text} and {more} more" if more > 0 else text
-
-
-def _can_be_set_aside(errors: list[str]) -> bool:
-    """Say whether each error finding is one of frames, of objects in them, or of whole videos."""
-    from engine.findings import CODES
-
-    units = {CODES[line.split()[1].rstrip(":")].unit for line in errors}
-    return units <= {"frame", "object", "video"}
-
-
-def _advise(summary: Mapping[str, Any]) -> None:
-    """Print the commands that would help: the one that was given, and more."""
-    again = f"sam2prep prepare {shlex.join(click.get_current_context().meta['arguments'])}"
-    say("What would help:")
-    errors = [line for line in summary["findings"] if line.startswith("error ")]
-    if not any("(100.0%)" in line for line in errors) and _can_be_set_aside(errors):
-        say(f"  {again} --validation standard   # set these frames aside")
-    if any("image_missing" in line or "overlay_burned_in" in line for line in summary["findings"]):
-        say(f"  {again} --frames DIR            # use clean frames of the original video")
-    say("  annotate or repair what the report lists, export again, and run this again")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,16 @@ from typing import Any
 
 import click
 
-from jobs.console import JobCommand, reporting_errors, say, show_json, watched_progress
-from jobs.options import common_options, config_option, execution_options, split_options
+from jobs.console import JobCommand, reporting_errors, say, say_resumed, show_json, watched_progress
+from jobs.options import (
+    common_options,
+    config_option,
+    execution_options,
+    resume_option,
+    split_options,
+)
 from jobs.settings import flat_values
+from jobs.tracking import Tracking, mlflow_option
 
 __all__ = ["main"]
 
@@ -24,9 +31,13 @@ Exit codes: 0 done, 2 wrong usage, 3 the dataset is damaged or the run broke (it
 @click.argument("out", metavar="OUT")
 @split_options("--strategy")
 @execution_options
+@resume_option
+@mlflow_option
 @config_option
 @common_options
-def main(out: str, config_file: str | None, as_json: bool, **options: Any) -> None:
+def main(
+    out: str, config_file: str | None, mlflow: str | None, as_json: bool, **options: Any
+) -> None:
     """Split the dataset in OUT anew; only what changes is written.
 
     Ratios and seed stay as they were unless they are given. The seed is that of the texts, too.
@@ -36,11 +47,13 @@ def main(out: str, config_file: str | None, as_json: bool, **options: Any) -> No
         from engine.config_file import config_from
 
         values = flat_values(config_file, options)
-        own = {"workers", "address", "runner"}
+        own = {"workers", "address", "runner", "resume"}
         _, execution = config_from({name: values.pop(name, None) for name in own})
 
+        tracking = Tracking(mlflow)
         with watched_progress() as progress:
             summary = engine.split(out, values, execution, progress)
+        tracking.log(out, summary)
         if as_json:
             show_json(summary)
         elif summary.get("nothing_to_do"):
@@ -51,6 +64,7 @@ def main(out: str, config_file: str | None, as_json: bool, **options: Any) -> No
             say(f"Samples     {summary['total_samples']} ({sizes})")
             for line in summary["findings"]:
                 say(f"Finding     {line}")
+            say_resumed(summary)
             say(f"Time        {summary['timings']['total']:.1f} s")
             say(f"Report      {out}/report/report.html")
 

@@ -16,7 +16,8 @@ def scans(tmp_path, truth, *, check_images="header", **cutting):
     )
     return [
         ScanTask(
-            range=file, source=export.name, video_id=export.video_id, video_size=export.video.size,
+            range=file, source=export.name, export_digest=export.content_digest,
+            video_id=export.video_id, video_size=export.video.size,
             reading=reading, check_images=check_images,
             rows_path=str(tmp_path / f"rows-{number}.parquet"),
             issues_path=str(tmp_path / f"issues-{number}.parquet"),

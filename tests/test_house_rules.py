@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import engine
 from tests import house_rules as rules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -273,6 +274,11 @@ def test_the_locks_agree() -> None:
 
 def test_the_build_backend_in_the_locks_is_the_one_asked_for() -> None:
     assert PROJECT["build-system"]["requires"] == PROJECT["dependency-groups"]["build"]
+
+
+def test_no_module_hides_a_public_name_of_the_front() -> None:
+    """Importing `engine.verify` would put the module where the function is looked for."""
+    assert not set(engine.__all__) & set(rules.FLOOR_OF)
 
 
 def test_every_public_name_resolves_without_a_heavy_import() -> None:

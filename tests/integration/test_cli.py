@@ -21,7 +21,10 @@ from engine.sample_export import write_sample_export
 from jobs.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("prepare", "validate", "inspect", "gate", "split", "verify", "demo")
+COMMANDS = (
+    "prepare", "add", "validate", "inspect", "gate", "split", "verify", "history", "clean", "demo",
+    "submit",
+)  # fmt: skip
 HEAVY = {"ray", "datasets", "pyarrow", "numpy", "sklearn", "scipy", "PIL", "pandas", "rich"}
 
 
@@ -526,13 +529,20 @@ def test_a_full_disk_is_said_in_one_line(small_disk, tmp_path, temporary):
     )  # fmt: skip
     assert source.stat().st_size > 3_500_000
     disk = small_disk("size=2m")
-    command = ("prepare", source, "--out", disk / "out")
-    refused(command, 3, r"No space left on device", tmp_path, temporary)
+    for _ in range(2):
+        result = run("prepare", source, "--out", disk / "out")
+        assert (result.exit_code, result.stdout) == (3, "")
+        assert re.fullmatch(
+            r"sam2prep: error: [^\n]*No space left on device[^\n]*the same command continues, "
+            r"sam2prep clean [^\n]* removes it\n", result.stderr,
+        )  # fmt: skip
+    assert run("clean", disk / "out").exit_code == 0
+    assert contents(disk, temporary) == {disk / "out": None}
 
 
-def test_wherever_the_disk_runs_full_nothing_is_left(good, small_disk, tmp_path, temporary):
+def test_wherever_the_disk_runs_full_a_run_can_be_continued(good, small_disk, temporary):
     """Every file and folder of a run takes an inode: with one more each time, each one fails."""
-    failures = 0
+    failures = kept = 0
     for inodes in range(2, 200):
         disk = small_disk(f"nr_inodes={inodes}")
         result = run("prepare", good, "--out", disk / "out")
@@ -543,9 +553,21 @@ def test_wherever_the_disk_runs_full_nothing_is_left(good, small_disk, tmp_path,
         assert re.fullmatch(
             r"sam2prep: error: [^\n]*No space left on device[^\n]*\n", result.stderr
         )
-        assert contents(disk, temporary) == {}, f"after {inodes} inodes: {result.stderr}"
+        left = contents(disk, temporary)
+        if "the same command continues" in result.stderr:
+            kept += 1
+            staging = disk / "out" / ".staging"
+            assert all(
+                path in (staging.parent, staging) or staging in path.parents for path in left
+            )
+            if kept % 8 == 1:
+                subprocess.run(["mount", "-o", "remount,nr_inodes=1000", disk], check=True)
+                assert "Resumed " in run("prepare", good, "--out", disk / "out").stdout
+        else:
+            assert left == {}, f"after {inodes} inodes: {result.stderr}"
     assert result.exit_code == 0
     assert failures > 10
+    assert kept > 5
 
 
 # ---- quality ----
@@ -699,3 +721,13 @@ def test_inspect_draws(good, tmp_path):
     (picture,) = (tmp_path / "drawn").iterdir()
     assert f"drawn       {picture}" in result.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(good, tmp_path, monkeypatch):
+    assert run("prepare", good, "--out", tmp_path / "soon done").stderr == ""
+    monkeypatch.setattr("jobs.console._LINE_SEC", 0.0)
+    lines = run("prepare", good, "--out", tmp_path / "out").stderr.split("\n")
+    assert lines.pop() == ""
+    assert len(lines) >= 4
+    for line in lines:
+        assert re.fullmatch(r"sam2prep: \w+ \d+ of \d+, \d+ s", line)

@@ -70,6 +70,8 @@ def made(tmp_path_factory):
         ],
         "verify": ["verify", folder / "all"],
         "verify --json": ["verify", folder / "all", "--json"],
+        "history": ["history", out],
+        "history --json": ["history", out, "--json"],
     }
     printed = {}
     for key, words in commands.items():

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from engine.config import Config
-from engine.division import divide
+from engine.dividing import divide
 from engine.findings import CODES
 from engine.frame_index import gather
 from engine.quality import judge

@@ -17,6 +17,7 @@ import pytest
 from engine.errors import ExportError, RunError
 from engine.pipeline import RayRunner
 from engine.tasks import LocalRunner, Task, require_complete
+from engine.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
 FROM_ROOT = os.pathsep.join(
@@ -158,6 +159,16 @@ def test_a_task_whose_worker_dies_is_tried_again(runner, tmp_path):
     )
     assert results == {"k0": "alive", "k1": "alive", "k2": "alive"}
     assert counter.stat().st_size == 2
+
+
+def test_lost_attempts_are_counted_and_the_slowest_task_is_named(runner, tmp_path):
+    run = Work(runner)
+    payloads = (tmp_path / "attempts", 3), (tmp_path / "a", 0), (tmp_path / "b", 0)
+    assert run.run(die_until, plan(*payloads), stage="scan") == ["alive"] * 3
+    found = run.times.to_json()["scan"]
+    assert (found["tasks"], found["retries"]) == (3, 2)
+    assert found["slowest"]["task"] in ("k0", "k1", "k2")
+    assert found["slowest"]["seconds"] <= found["busy_sec"] < found["seconds"]
 
 
 def test_a_task_that_always_kills_its_worker_is_named_after_four_attempts(runner, tmp_path):

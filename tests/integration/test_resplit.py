@@ -109,22 +109,21 @@ def test_images_beside_the_dataset(sources, tmp_path):
     assert engine.verify(str(out))["status"] == "VERIFIED"
 
 
-def test_an_image_that_turned_out_bad_is_set_aside_from_the_start(tmp_path):
-    """A first run finds it when its shard is planned already; from then on it is known."""
-    out = tmp_path / "out"
+def test_an_image_that_turned_out_bad_is_divided_as_in_a_first_run(tmp_path):
+    """A first run finds it when its shard is planned already: the same bytes take the same plan."""
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
     write_sample_export(
         tmp_path / "a.zip", frames=12, image_crc_flip=[2, 5], dialect="coco", **SMALL
     )
     first = prepare([str(tmp_path / "a.zip")], out)
-    summary = engine.split(str(out), {"split": "random", "seed": 1}, HERE)
+    for seed in (2, 1):
+        summary = engine.split(str(out), {"split": "random", "seed": seed}, HERE)
     assert summary["accounting"] == first["accounting"]
     assert summary["accounting"]["quarantined"] == 2
     assert len(datasets.load_from_disk(str(out / "quarantine"))) == 2
     assert engine.verify(str(out))["status"] == "VERIFIED"
-    before = tree(out)
-    engine.split(str(out), {"split": "random", "seed": 2}, HERE)
-    engine.split(str(out), {"split": "random", "seed": 1}, HERE)
-    assert tree(out) == before
+    prepare([str(tmp_path / "a.zip")], fresh, split="random", seed=1)
+    assert tree(out) == tree(fresh)
 
 
 def test_there_and_back_is_where_it_began(sources, tmp_path):
@@ -184,7 +183,17 @@ def test_a_run_that_breaks_leaves_the_dataset_as_it_was(sources, tmp_path, monke
         patched.setattr(dataset_build, "finish", full)
         with pytest.raises(RunError, match="No space left"):
             engine.split(str(out), {"split": "random"}, HERE)
-    assert tree(out, without=()) == before
+    after = tree(out, without=())
+    assert {name: sha for name, sha in after.items() if not name.startswith(".staging/")} == before
+    assert engine.verify(str(out), HERE)["unknown_files"] == []
+    engine.require_trainable(str(out))
+    fresh = tmp_path / "fresh"
+    prepare(sources, fresh, split="random")
+    with pytest.raises(engine.ResumeError, match=r"config\.seed: got 7, expected 42"):
+        engine.split(str(out), {"split": "random", "seed": 7}, HERE)
+    resumed = engine.split(str(out), {"split": "random"}, HERE)["resumed"]
+    assert 0 < resumed["taken_over"] < resumed["tasks"]
+    assert tree(out) == tree(fresh)
 
 
 def test_a_damaged_dataset_is_not_split(sources, tmp_path):

@@ -219,7 +219,8 @@ def test_of_a_crowd_the_nearest_looks_are_kept():
 
 def opened(video_id, looks):
     return OpenedExport(
-        source="x.zip", video_id=video_id, content_digest="", exporter_signature=False,
+        source="x.zip", video_id=video_id, named_id=video_id, content_digest="",
+        exporter_signature=False,
         video=Video(
             filename=None, width=None, height=None, fps_declared=None, total_frames_declared=None,
             duration_sec_declared=None,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
-from engine.division import divide
+from engine.dividing import divide
 from engine.errors import ConfigError, UsageError
 from engine.frame_index import FrameIndex
 from engine.sample_export import write_sample_export
@@ -331,7 +331,7 @@ def test_a_split_file_gives_the_same_split(exports, tmp_path, how):
 def test_a_split_file_does_not_hang_on_the_algorithm(exports, tmp_path, monkeypatch):
     prepared(exports[:3], tmp_path / "first")
     first = split_of(tmp_path / "first")
-    monkeypatch.setattr("engine.division.divide_frames", None)
+    monkeypatch.setattr("engine.dividing.divide_frames", None)
     prepared(exports[:3], tmp_path / "second", split_file=first)
     assert split_of(tmp_path / "second")["assignment"] == first["assignment"]
 

@@ -1,5 +1,7 @@
 """The error tree: one line each, an exit code each, and whole after the way from a worker."""
 
+import errno
+import os
 import pickle
 
 import pytest
@@ -10,9 +12,11 @@ from engine.errors import (
     ExportError,
     NotTrainableError,
     OutputError,
+    ResumeError,
     RunError,
     Sam2PrepError,
     UsageError,
+    cannot_be_read,
 )
 from engine.members import MemberError
 
@@ -23,6 +27,7 @@ from engine.members import MemberError
         (UsageError, 2),
         (ConfigError, 2),
         (OutputError, 2),
+        (ResumeError, 2),
         (ExportError, 3),
         (MemberError, 3),
         (RunError, 3),
@@ -66,7 +71,9 @@ def test_the_text_says_where_what_got_expected_and_what_to_do(keywords, text):
     assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("name", sorted(set(errors.__all__) - {"NotTrainableError"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(errors.__all__) - {"NotTrainableError", "cannot_be_read"})
+)
 def test_an_error_travels_whole(name):
     kind = getattr(errors, name)
     error = kind("a.zip", "is wrong", got=5, expected=[6], advice="mend it")
@@ -75,3 +82,20 @@ def test_an_error_travels_whole(name):
     assert str(again) == str(error)
     fields = ("where", "what", "got", "expected", "advice")
     assert [getattr(again, f) for f in fields] == [getattr(error, f) for f in fields]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "reset"), RunError),
+        (TimeoutError(), RunError),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), RunError),
+        (FileNotFoundError(errno.ENOENT, "No such file"), ExportError),
+        (PermissionError(errno.EACCES, "Permission denied"), ExportError),
+        (OSError("no such protocol"), ExportError),
+    ],
+)
+def test_what_passes_by_itself_is_no_fault_of_the_export(error, kind):
+    said = cannot_be_read("a.zip", error)
+    assert type(said) is kind
+    assert str(said).startswith("a.zip: cannot be read: got ")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.frame_index import FrameIndex, gather, merge_repeated, split_input
+from engine.frame_index import FrameIndex, gather, split_input
 from engine.records import FRAME_SCHEMA
 from engine.tables import write_table
 
@@ -66,7 +66,6 @@ def test_no_file_and_no_row_is_an_empty_index(tmp_path):
     none, empty = gather([]), index_of(tmp_path)
     assert len(none) == len(empty) == 0
     assert none.table.schema.equals(empty.table.schema)
-    assert merge_repeated(none) == (none, [])
     assert split_input(none).ids.tolist() == []
 
 
@@ -75,51 +74,6 @@ def test_frames_are_chosen_by_a_mask(tmp_path):
     kept = index.where(np.array([True, False, False, True]))
     assert kept.table["id"].to_pylist() == ["a/000000", "a/000003"]
     assert kept.files == index.files
-
-
-def test_equal_rows_are_counted_once_and_named(tmp_path):
-    index = index_of(tmp_path, row("a", 1), row("a", 1), row("a", 1), row("a", 2), row("b", 1))
-    merged, issues = merge_repeated(index)
-    assert merged.table["id"].to_pylist() == ["a/000001", "a/000002", "b/000001"]
-    assert merged.duplicates == 2
-    assert [(i.code, i.frame_id) for i in issues] == [("frame_duplicate", "a/000001")] * 2
-    assert merged.where(np.array([True, True, False])).duplicates == 2
-
-
-def test_rows_that_contradict_each_other_all_stay(tmp_path):
-    index = index_of(tmp_path, row("a", 1), row("a", 1, digest="y"), row("a", 2))
-    merged, issues = merge_repeated(index)
-    assert len(merged) == 3
-    assert merged.duplicates == 0
-    assert [(i.code, i.frame_id, i.frame_index) for i in issues] == [
-        ("frame_conflict", "a/000001", 1)
-    ]
-
-
-def test_nothing_repeated_is_no_issue(tmp_path):
-    index = index_of(tmp_path, row("a", 1), row("a", 2), row("b", 1))
-    assert merge_repeated(index) == (index, [])
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.integers(0, 3), st.sampled_from("xyz")), max_size=12
-    )
-)
-def test_a_frame_that_is_contradicted_anywhere_has_a_conflict(tmp_path_factory, rows):
-    folder = tmp_path_factory.mktemp("merge")
-    index = index_of(folder, *(row(v, n, digest=d) for v, n, d in rows))
-    merged, issues = merge_repeated(index)
-    digests = {}
-    for video, number, digest in rows:
-        digests.setdefault(f"{video}/{number:06d}", set()).add(digest)
-    conflicts = {issue.frame_id for issue in issues if issue.code == "frame_conflict"}
-    assert conflicts == {frame for frame, seen in digests.items() if len(seen) > 1}
-    kept = Counter(merged.table["id"].to_pylist())
-    assert set(kept) == set(digests)
-    assert all(kept[frame] == 1 for frame, seen in digests.items() if len(seen) == 1)
-    assert len(merged) + merged.duplicates == len(rows)
 
 
 LABELS = st.lists(st.sampled_from(["dog", "Dog", "car", "\u00e9"]), max_size=4)

@@ -23,7 +23,6 @@ def document(**changes):
         "status": "PASSED",
         "samples": 12,
         "files": FILES,
-        "folders": ["hf"],
     }
     return make_manifest(**keywords | changes)
 
@@ -175,3 +174,12 @@ def test_it_names_the_tables_of_files_that_it_does_not_name_itself():
         "digests/llava-test-00000.parquet", "digests/llava-train-00001.parquet",
     ]  # fmt: skip
     assert {file["path"] for file in made["files"]} > set(made["digest_shards"])
+
+
+def test_a_place_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
+    def denied(_self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "exists", denied)
+    with pytest.raises(RunError, match="cannot be read: Permission denied"):
+        state_of(str(tmp_path / "out"))

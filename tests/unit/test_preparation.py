@@ -22,8 +22,8 @@ from pycocotools import mask as coco
 
 import engine
 from engine import Config, Execution
+from engine.arrivals import find_sources
 from engine.errors import ExportError, OutputError, RunError, UsageError
-from engine.intake import find_sources
 from engine.sample_export import write_sample_export
 from engine.shards import write_shard
 
@@ -502,6 +502,19 @@ def test_a_finished_dataset_is_left_alone(folder):
     assert tree(out, without=()) == before
 
 
+def test_what_a_run_left_that_died_when_it_was_done_is_cleaned_up(folder):
+    truth = write_sample_export(folder / "swept.zip", **CLEAN)
+    out = folder / "swept"
+    prepare([truth.path], out)
+    before = tree(out, without=())
+    (out / ".staging/rows").mkdir(parents=True)
+    (out / ".staging/rows/scan.parquet").write_bytes(b"old")
+    (out / ".lock").write_bytes(b"{}")
+    assert prepare([truth.path], out)["nothing_to_do"]
+    assert tree(out, without=()) == before
+    assert not (out / ".staging").exists()
+
+
 def test_a_failed_output_is_replaced(folder):
     bad = write_sample_export(folder / "replace-bad.zip", mask_truncated=[2], **CLEAN)
     good = write_sample_export(folder / "replace-good.zip", **CLEAN)
@@ -578,10 +591,13 @@ def test_a_full_disk_is_an_error_of_the_tree(folder, monkeypatch):
     def full(*_args, **_keywords):
         raise OSError(28, "No space left on device", "data-00000.arrow")
 
-    monkeypatch.setattr("engine.dataset_build.finish", full)
-    with pytest.raises(RunError, match="No space left"):
-        prepare([truth.path], out)
-    assert not out.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.dataset_build.finish", full)
+        with pytest.raises(RunError, match=r"No space left.*kept in .*same command continues"):
+            prepare([truth.path], out)
+    assert [path.name for path in out.iterdir()] == [".staging"]
+    assert prepare([truth.path], out)["resumed"]["taken_over"] > 3
+    assert not (out / ".staging").exists()
 
 
 # The same bytes.

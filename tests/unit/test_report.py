@@ -86,6 +86,7 @@ def export(name="park.zip", filename="park.mp4", video_id="park-1a2b3c", dialect
     } | video  # fmt: skip
     return OpenedExport(
         source=f"/data/in/{name}", video=Video(filename=filename, **declared), video_id=video_id,
+        named_id=video_id,
         content_digest="00", exporter_signature=True, frame_records=3000, ranges=(), grid=None,
         order="row", dialect=dialect, issues=(), images=2999, image_bytes=11_144_042,
     )  # fmt: skip

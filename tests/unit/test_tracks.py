@@ -478,6 +478,7 @@ def test_a_video_without_a_frame_has_no_finding(tmp_path):
     rows = str(tmp_path / "rows.parquet")
     write_table(rows, FRAME_SCHEMA.empty_table())
     task = TrackTask(
-        files=((rows, "a"),), rate=None, export_rate=None, issues_path=str(tmp_path / "i.parquet")
-    )
+        files=((rows, np.zeros(0, np.int64)),), sources={}, rate=None, export_rate=None,
+        issues_path=str(tmp_path / "i.parquet"),
+    )  # fmt: skip
     assert read_table(check_video(task)).num_rows == 0

@@ -1,11 +1,14 @@
 """One writer at a time: the second is told who the first is, and the dead are no obstacle."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import fsspec
 import orjson
@@ -16,7 +19,7 @@ from engine import writer_lock
 from engine.errors import RunError
 from engine.manifest import LOCK
 from engine.sample_export import write_sample_export
-from engine.storage import exists, join, make_dirs, write_bytes
+from engine.storage import exists, join, make_dirs, read_bytes, write_bytes
 from engine.writer_lock import locked
 
 HERE = engine.Execution(runner="local")
@@ -48,6 +51,46 @@ def test_it_is_given_back_after_an_error(out):
         raise ZeroDivisionError
     with locked(out, "y"):
         pass
+
+
+@pytest.mark.parametrize("broken", [(os, "truncate"), (os, "pwrite"), (Path, "unlink")])
+def test_a_disk_that_fails_does_not_keep_it(tmp_path, monkeypatch, broken):
+    def fails(*_args, **_keywords):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*broken, fails)
+        with suppress(OSError), locked(str(tmp_path), "x"):
+            pass
+    with locked(str(tmp_path), "y"):  # of this same process
+        pass
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("broken", [(fcntl, "flock"), (os, "fstat")])
+def test_a_lock_that_cannot_be_had_leaves_nothing_open(tmp_path, monkeypatch, broken):
+    def fails(*_args, **_keywords):
+        raise OSError(37, "No locks available")
+
+    opened, closed = [], []
+    with monkeypatch.context() as patched:
+        for done, call in ((opened, os.open), (closed, os.close)):
+            patched.setattr(os, call.__name__, recorded(call, done))
+        patched.setattr(*broken, fails)
+        with pytest.raises(OSError, match="No locks"), locked(str(tmp_path), "x"):
+            pytest.fail("nothing is locked")
+    assert [made for _, made in opened] == [args[0] for args, _ in closed]
+    with locked(str(tmp_path), "y"):
+        pass
+
+
+def recorded(call, done):
+    def called(*args, **keywords):
+        result = call(*args, **keywords)
+        done.append((args, result))
+        return result
+
+    return called
 
 
 HOLD = """
@@ -101,6 +144,31 @@ def test_on_a_store_the_owner_renews_its_lock(monkeypatch):
             time.sleep(0.8)
             with pytest.raises(RunError, match="x is writing there"), locked(out, "y"):
                 pytest.fail("both are in")
+    finally:
+        fsspec.filesystem("memory").rm("/lock", recursive=True)
+
+
+def test_a_store_that_fails_for_a_moment_does_not_end_the_renewing(monkeypatch):
+    monkeypatch.setattr(writer_lock, "_RENEW_SEC", 0.01)
+    out, failed = "memory://lock/out", []
+
+    def once(path, data):
+        if threading.current_thread().name == "lock" and not failed:
+            failed.append(path)
+            raise OSError(5, "Input/output error")
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(writer_lock, "write_bytes", once)
+    try:
+        with locked(out, "x"):
+            since = orjson.loads(read_bytes(join(out, LOCK)))["renewed"]
+            for _ in range(500):
+                if orjson.loads(read_bytes(join(out, LOCK)))["renewed"] > since:
+                    break
+                time.sleep(0.01)
+            else:
+                pytest.fail("it was not renewed any more")
+        assert failed
     finally:
         fsspec.filesystem("memory").rm("/lock", recursive=True)
 
