@@ -66,8 +66,7 @@ def add(
         execution: how to run it; None: the defaults.
         progress: told of every task that is done.
         resplit: divide all samples anew.
-        on_conflict: where a frame that is there comes with other annotations, nothing is added, or
-            what is there is kept, or replaced.
+        on_conflict: where frames come again with other annotations: add nothing, keep, replace.
 
     Returns:
         The summary, as `summary.json` holds it. With `status` FAILED the dataset is as it was, and
@@ -93,9 +92,10 @@ def add(
             "add", new, config.to_json(), held=held.manifest["digest"], changes=changes,
             frames_per_range=execution.frames_per_range, **said,
         )  # fmt: skip
+        read, places = [*new, out] if resplit else new, [out, config.frames]
         with (
             RunInProgress(out, record, execution.resume) as records,
-            start_work(execution, [*new, out] if resplit else new, progress, records) as work,
+            start_work(execution, read, progress, records, places=places) as work,
         ):
             facts = {key: changes[key] for key in _OF_EXPORTS if key in changes}
             outcome = Outcome(

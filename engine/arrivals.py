@@ -11,10 +11,11 @@ from dataclasses import replace
 from engine import identity
 from engine.config import Config
 from engine.errors import UsageError
-from engine.records import OpenedExport
+from engine.locations import require_location
+from engine.records import Issue, OpenedExport
 from engine.sources import find_exports
 from engine.storage import file_name, join
-from engine.survey import OpenTask, is_unchanged, open_source
+from engine.survey import OpenTask, give_up, is_unchanged, open_source
 from engine.tasks import Task
 from engine.unfinished import settle_inputs
 from engine.work import Work
@@ -29,11 +30,13 @@ def find_sources(sources: Sequence[str]) -> list[str]:
     """Expand the SRC arguments to exports.
 
     Raises:
-        UsageError: no source was given.
+        UsageError: no source was given, or a URL that cannot be opened or holds credentials.
         ExportError: a source is not there.
     """
     if not sources:
         raise UsageError("SRC", "no export is given", expected="a ZIP, a folder or a glob of them")
+    for source in sources:
+        require_location(source)
     found = {export: None for source in sources for export in find_exports(source)}
     return list(found)
 
@@ -49,7 +52,7 @@ def open_exports(
     config: Config,
     work: Work,
     before: Sequence[OpenedExport],
-) -> list[OpenedExport]:
+) -> tuple[list[OpenedExport], list[Issue]]:
     """Open exports and settle what their videos are called.
 
     Args:
@@ -60,16 +63,19 @@ def open_exports(
         before: exports that a dataset holds already; their names stay.
 
     Returns:
-        The newly opened, in an order that depends on their content alone.
+        The newly opened, in an order that depends on their content alone; and what is to be said of
+        those that crash whoever opens them, which a standard validation leaves out.
 
     Raises:
         ExportError: an export cannot be read.
+        RunError: the run broke.
         UsageError: two sources contradict each other.
     """
     drawn = _drawn(sources, before)
     tasks = [
         Task(
             key=f"open-{place:05d}",
+            about=file_name(source),
             payload=OpenTask.of(
                 source, join(staging, "ranges", f"{place:05d}"), config, len(sources),
                 frames_per_range=work.frames_per_range,
@@ -78,12 +84,22 @@ def open_exports(
         )
         for place, source in enumerate(sources)
     ]  # fmt: skip
-    opened = work.run(open_source, tasks, stage="open", while_starting=True, unchanged=is_unchanged)
+    opened = work.run(
+        open_source, tasks, stage="open", while_starting=True, unchanged=is_unchanged,
+        rescue=give_up if config.validation == "standard" else None,
+    )  # fmt: skip
     if work.records is not None:
         settle_inputs(staging, _contents(sources, opened))
     found = in_precedence(export for exports in opened for export in exports)
     _refuse_mixed_masklets([*before, *found])
-    return _settle_names(found, before)
+    return _settle_names(found, before), [
+        Issue(
+            code="export_crashed", source=file_name(source),
+            message=f"{file_name(source)}: a worker died each time it opened it",
+        )
+        for source, exports in zip(sources, opened, strict=True)
+        if not exports
+    ]  # fmt: skip
 
 
 def _contents(sources: Sequence[str], opened: Sequence[Sequence[OpenedExport]]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from engine.choices import (
 )
 from engine.errors import ConfigError
 from engine.label_map import LabelMap
+from engine.locations import require_location
 from engine.policy import Policy
 from engine.split_file import check_split_file
 from engine.templates import Templates
@@ -205,6 +206,8 @@ class Config:
 
     def _check_kinds(self) -> None:
         of_kind("frames", self.frames, str | None, "a folder, a ZIP or a URL")
+        if self.frames is not None:
+            require_location(self.frames)
         of_kind("label", self.label, str | None, "a name")
         of_kind("caps", self.caps, Caps, "a table of limits")
         of_kind("thresholds", self.thresholds, Thresholds, "a table of thresholds")

@@ -91,6 +91,11 @@ class Built:
             )
             for row in aside.select(["id", "video_id", "frame_index"]).to_pylist()
         ]  # fmt: skip
+        crashed = intake.issues.filter(pc.equal(intake.issues["code"], "export_crashed"))
+        extra += [
+            Issue(code="export_left_out", source=name, message=f"{name}: export_crashed says why")
+            for name in crashed["source"].to_pylist()
+        ]
         return judge(
             index.table, issues, config.imbalance_ratio, extra,
             exports=len(intake.exports), label_keys=len(config.label_map),
@@ -102,7 +107,7 @@ def _is_of_nothing_kept(issues: pa.Table, kept: FrameIndex) -> pa.ChunkedArray:
     """Which issues concern a whole video that is set aside, or an export without frames."""
     of_video = pc.and_(pc.is_valid(issues["video_id"]), pc.is_null(issues["frame_id"]))
     there = pc.is_in(issues["video_id"], value_set=pc.unique(kept.table["video_id"]))
-    empty = pc.equal(issues["code"], "export_empty")
+    empty = pc.is_in(issues["code"], value_set=pa.array(["export_crashed", "export_empty"]))
     return pc.or_(empty, pc.and_(of_video, pc.invert(there)))
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 __all__ = [
     "ConfigError",
+    "CrashError",
     "ExportError",
+    "NodeError",
     "NotTrainableError",
     "OutputError",
     "ResumeError",
@@ -93,6 +95,10 @@ class ResumeError(UsageError):
     """OUT holds an unfinished run of something else, or one whose inputs were changed."""
 
 
+class NodeError(UsageError):
+    """A local path is not the same on every node of the cluster."""
+
+
 class ExportError(Sam2PrepError):
     """An input that cannot be read as an export at all."""
 
@@ -101,11 +107,15 @@ class RunError(Sam2PrepError):
     """The run broke: storage, memory, workers."""
 
 
+class CrashError(RunError):
+    """A task during which its worker died each time, also when nothing else ran."""
+
+
 # What passes by itself; a name or a permission that is wrong does not.
 _PASSING = {
     errno.EIO, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE,
     errno.ETIMEDOUT, errno.ENETDOWN, errno.ENETUNREACH, errno.ENETRESET, errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
+    errno.EHOSTUNREACH, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO),
 }  # fmt: skip
 
 

@@ -118,6 +118,20 @@ CODES: dict[str, FindingCode] = {
         "exports ({percent}) have neither frame records nor images",
         "Export the video again, or leave this export out.",
     ),
+    "export_crashed": _error(
+        "export",
+        "export ({percent}) crashes whoever opens it",
+        "exports ({percent}) crash whoever opens them",
+        "Try the export alone, on a machine with more memory; else export the video again. It was "
+        "left out.",
+    ),
+    "frame_crashed": _error(
+        "frame",
+        "frame ({percent}) crashes whoever reads it",
+        "frames ({percent}) crash whoever reads them",
+        "The mask or the image ends the program that decodes it, or takes more memory than there "
+        "is. Export the video again, or report the frame to the library's makers.",
+    ),
     "frame_malformed": _error(
         "frame",
         "frame record ({percent}) is not readable",
@@ -354,6 +368,12 @@ CODES: dict[str, FindingCode] = {
         many="videos ({percent}) have near-identical frames in more than one split",
         recommendation="A score on such frames flatters a model. Keep videos whole with --group-by "
         "video or --split temporal; one video can be cut in time with --temporal-segments.",
+    ),
+    "export_left_out": _warning(
+        "export",
+        "export ({percent}) was left out",
+        "exports ({percent}) were left out",
+        "The finding export_crashed says why; mend the export and add it.",
     ),
     "quarantined": _warning(
         "frame sound or not",

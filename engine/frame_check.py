@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from engine import black, images
+from engine.byte_ranges import ByteRange, local_path
 from engine.dialect import PALETTE
 from engine.findings import Severity
 from engine.frame_json import Masklets, RawFrame, peek, read_frame
 from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
-from engine.members import Member, MemberError, read_head, read_member
+from engine.members import Member, MemberError, range_of, read_head, read_member
 from engine.policy import Policy
 from engine.records import Issue
 from engine.thresholds import Thresholds
@@ -28,6 +29,7 @@ __all__ = ["FrameCheck", "image_member", "image_problem"]
 
 # Most JPEG and PNG headers end well before this; a longer one costs a second read.
 _HEAD_BYTES = 4096
+_LEAST_HEAD_BYTES = 768  # a JPEG as most encoders write it, its four Huffman tables too
 
 _FORMAT_OF = {
     ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".gif": "gif",
@@ -170,6 +172,18 @@ class FrameCheck:
             )
         )  # fmt: skip
 
+    def image_range(self, check_images: str) -> ByteRange | None:
+        """Say what `look_at_image` is going to read first; None: nothing, or a local file."""
+        record = self._record
+        if self._raw is None or not self._raw.objects or record["images_found"] != 1:
+            return None
+        source = record["image_source"]
+        if local_path(source) is not None:
+            return None
+        member = image_member(record)
+        whole = check_images != "header"
+        return range_of(source, member, None if whole else _head_bytes(source, member))
+
     def look_at_image(self, check_images: str) -> None:
         """Find the image's real size, and compare it with the video's.
 
@@ -201,6 +215,10 @@ class FrameCheck:
                 f"the image is {size[1]}x{size[0]}, expected {width}x{height} as the video",
             )
         self._size = size
+
+    def leave_unread(self, why: str) -> None:
+        """Take the frame as one that cannot be looked at; instead of the other checks."""
+        self._find("frame_crashed", why)
 
     def masks_to_check(self) -> list[tuple[int, MaskToCheck]]:
         """Give the objects with a mask in a known notation, by their place in the record."""
@@ -277,6 +295,13 @@ class _Seen:
     black: bool
 
 
+def _head_bytes(source: str, member: Member) -> int:
+    """How much of an image shows its header; behind a URL, bytes of small images are spared."""
+    if local_path(source) is not None:
+        return _HEAD_BYTES
+    return min(max(member.size // 32, _LEAST_HEAD_BYTES), _HEAD_BYTES)
+
+
 def _look(record: Mapping[str, Any], check_images: str, black_level: int) -> _Seen | _Problem:
     """Read as much of an image as is asked for, and say its size or what is wrong with it."""
     source, member = record["image_source"], image_member(record)
@@ -289,7 +314,7 @@ def _look(record: Mapping[str, Any], check_images: str, black_level: int) -> _Se
             if problem is not None:
                 return problem
         else:
-            data = read_head(source, member, _HEAD_BYTES)
+            data = read_head(source, member, _head_bytes(source, member))
         info = images.read_header(data)
         unsure = info is None or (isinstance(info, images.ImageInfo) and _wants_all(info, member))
         if unsure and len(data) < member.size:

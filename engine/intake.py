@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from engine.apart import more_careful
 from engine.arrivals import DRAWN, in_precedence, open_exports, still_drawn
 from engine.config import Config
 from engine.content_links import Links, find_links, looks_of_videos
@@ -102,11 +103,8 @@ def take_in(
         config: of the run.
         work: executes the tasks.
         check_images: how far images are read; "header" leaves the rest to whoever reads them later.
-        before: what a dataset holds already; None: nothing.
+        before: what a dataset holds already, which is part of the result; None: nothing.
         held: how frames that it holds and that come again are taken.
-
-    Returns:
-        All exports, those of `before` too.
 
     Raises:
         ExportError: an export cannot be read.
@@ -115,7 +113,7 @@ def take_in(
     before, held = before or _nothing(), held or Held()
     old = len(before.index.files)
     there = still_drawn(before.exports, sources)
-    opened = open_exports(sources, staging, config, work, there)
+    opened, closed = open_exports(sources, staging, config, work, there)
     exports = in_precedence([*there, *opened])
     results = _scanned(opened, staging, config, work, check_images)
     with work.timed("index"):
@@ -126,7 +124,7 @@ def take_in(
     touched = {export.video_id for export in opened}
     followed = _track_tasks(exports, touched, merged.index, staging, config)
     tracks = work.run(check_video, followed, stage="track", while_starting=True)
-    own = [*merged.issues, *_unused(config, results, everything.table, before, held)]
+    own = [*closed, *merged.issues, *_unused(config, results, everything.table, before, held)]
     own += [issue for export in opened for issue in export.issues]
     scanned = _found_in_rows(results, merged, old)
     there_still = _still_valid(before.issues, merged, touched, old)
@@ -282,7 +280,10 @@ def _scanned(
         for place, export in enumerate(exports)
         for number in range(len(export.ranges))
     ]
-    results: list[ScanResult] = work.run(scan_range, tasks, stage="scan", while_starting=True)
+    rescue = more_careful if config.validation == "standard" else None
+    results: list[ScanResult] = work.run(
+        scan_range, tasks, stage="scan", while_starting=True, rescue=rescue
+    )
     return results
 
 
@@ -307,6 +308,7 @@ def _scan_task(
     )  # fmt: skip
     return Task(
         key=key,
+        about=f"{export.name}, range {number + 1} of {len(export.ranges)}",
         payload=ScanTask(
             range=export.ranges[number], source=export.name,
             export_digest=export.content_digest,

@@ -48,6 +48,8 @@ def files_below(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:
     if filesystem.async_impl:  # a store, which finds in one listing that fails as a whole
         with suppress(FileNotFoundError):
             found = filesystem.find(path, detail=True)
+            if not isinstance(found, dict):  # adlfs gives the bare name where the path is a file
+                found = {name: filesystem.info(name) for name in found}
     else:  # fsspec's own walk leaves out what cannot be listed, whatever it is told
         folders = [path]
         while folders:

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import images
+from engine.byte_ranges import reading_ahead
 from engine.identity import mean_cells, phash
-from engine.members import Member, MemberError, read_member
+from engine.members import Member, MemberError, range_of, read_member
 from engine.records import Look
 
 __all__ = [
@@ -77,14 +78,16 @@ def take_looks(location: str, pictured: Mapping[int, Member]) -> tuple[Look, ...
         ExportError: the storage cannot be read.
     """
     looks = []
-    for index in choose_frames(pictured):
-        try:
-            data = read_member(location, pictured[index])
-        except MemberError:
-            continue
-        pixels = images.decode_rgb(data, max_side=SIDE_PX)
-        if pixels is not None and pixels.size:
-            looks.append(look_at(index, pixels))
+    chosen = choose_frames(pictured)
+    with reading_ahead([range_of(location, pictured[index]) for index in chosen]):
+        for index in chosen:
+            try:
+                data = read_member(location, pictured[index])
+            except MemberError:
+                continue
+            pixels = images.decode_rgb(data, max_side=SIDE_PX)
+            if pixels is not None and pixels.size:
+                looks.append(look_at(index, pixels))
     return tuple(looks)
 
 

@@ -18,6 +18,7 @@ import orjson
 
 from engine.choices import FORMATS
 from engine.errors import RunError
+from engine.locations import require_location
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
 
@@ -189,8 +190,10 @@ def state_of(out: str) -> OutState:
     """Say what is in the place where a dataset shall go.
 
     Raises:
+        UsageError: it is a URL that cannot be opened, or that holds credentials.
         RunError: the place, or a file that says so, cannot be read.
     """
+    require_location(out)
     try:
         return _state_of(out)
     except OSError as error:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from zlib_ng import zlib_ng as zlib
 
-from engine.byte_ranges import read_range
+from engine.byte_ranges import ByteRange, read_range
 from engine.errors import ExportError, cannot_be_read
 from engine.measures import note
 
@@ -30,6 +30,7 @@ __all__ = [
     "Members",
     "content_digest",
     "iter_member",
+    "range_of",
     "read_head",
     "read_member",
     "with_crc",
@@ -171,6 +172,23 @@ def read_member(location: str, member: Member, *, cap: int = _READ_CAP) -> bytes
     return content
 
 
+def range_of(location: str, member: Member, n_bytes: int | None = None) -> ByteRange:
+    """Say what `read_member` reads first, for `engine.byte_ranges.reading_ahead`.
+
+    Args:
+        location: the ZIP or the folder.
+        member: as listed there.
+        n_bytes: what `read_head` is asked for; None for the whole.
+    """
+    if member.offset is None:
+        end = member.size + 1 if n_bytes is None else min(n_bytes, member.size)
+        return f"{location.rstrip('/')}/{member.stored_name}", 0, end
+    wanted = member.compressed_size
+    if n_bytes is not None:
+        wanted = min(_compressed_guess(n_bytes) if member.method else n_bytes, wanted)
+    return location, member.offset, member.offset + _room(member) + wanted
+
+
 def read_head(location: str, member: Member, n_bytes: int) -> bytes:
     """Read the first `n_bytes` of a member's content (all of it if it is shorter).
 
@@ -186,8 +204,8 @@ def read_head(location: str, member: Member, n_bytes: int) -> bytes:
         return b""
     if not member.method:
         return _first_compressed(location, member, n_bytes)
-    # Incompressible data grows by 5 bytes per 16 KiB in zlib. Other writers may do worse: double.
-    n_compressed = n_bytes + n_bytes // 512 + 256
+    # Other writers than zlib may do worse than the guess: double.
+    n_compressed = _compressed_guess(n_bytes)
     while True:
         n_compressed = min(n_compressed, member.compressed_size)
         raw = _first_compressed(location, member, n_compressed)
@@ -275,14 +293,23 @@ def _inflated(
     raise _bad(location, member, "compressed data ends early")
 
 
+def _compressed_guess(n_bytes: int) -> int:
+    """How much to read for so many bytes: incompressible data grows by 5 per 16 KiB in zlib."""
+    return n_bytes + n_bytes // 512 + 256
+
+
+def _room(member: Member) -> int:
+    """How far behind the local header's start the data begins at most, nearly always."""
+    return _LOCAL_HEADER.size + len(member.stored_name.encode()) + _EXTRA_SLACK
+
+
 def _first_compressed(location: str, member: Member, n_bytes: int) -> bytes:
     """Read the first `n_bytes` of a member's data as stored; a folder's file is stored as is."""
     if member.offset is None:
         raw = _read(location, member, 0, n_bytes)
         start = 0
     else:
-        room = _LOCAL_HEADER.size + len(member.stored_name.encode()) + _EXTRA_SLACK
-        raw = _read(location, member, member.offset, member.offset + room + n_bytes)
+        raw = _read(location, member, member.offset, member.offset + _room(member) + n_bytes)
         start = _data_start(location, member, raw)
         if start + n_bytes > len(raw) > n_bytes:
             end = member.offset + start + n_bytes

@@ -11,6 +11,8 @@ archive, not a broken frame: which frames it would cost cannot be known. What is
 member is found when it is read (`engine.members`) and costs that member only.
 """
 
+import errno
+import io
 import os
 import re
 import stat
@@ -20,17 +22,19 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from engine.byte_ranges import local_path, url_filesystem
+from engine.byte_ranges import local_path, read_range, url_filesystem
 from engine.caps import Caps
 from engine.errors import ExportError, cannot_be_read
+from engine.listing import files_below, kind_of
 from engine.members import Member, Members
 
 __all__ = ["below_root", "find_root", "open_images", "open_members"]
 
 _NEVER_PART_OF_IT = {"__macosx", "thumbs.db", "desktop.ini"}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_LEAST_END_BYTES, _MOST_END_BYTES = 2**16, 2**18  # the directory of 500 members, of 2,000
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd",
             95: "xz", 98: "ppmd", 99: "AES"}  # fmt: skip
@@ -171,16 +175,55 @@ def _open_local(location: str, path: Path, caps: Caps) -> list[Member]:
 
 def _open_url(location: str, caps: Caps) -> list[Member]:
     filesystem, inner = url_filesystem(location)
-    if filesystem.isfile(inner):
-        # The directory lies in one piece at the end: whole blocks backwards from there.
-        with filesystem.open(inner, "rb", block_size=2**20) as stream:
-            return _read_directory(location, stream, caps)
-    prefix = inner.rstrip("/") + "/"
-    found = filesystem.find(inner, detail=True)
+    if kind_of(filesystem, inner) == "file":
+        size = filesystem.info(inner)["size"]
+        if size is None:
+            raise ExportError(location, "the server does not say how large it is")
+        with _EndFirst(location, int(size)) as stream:
+            return _read_directory(location, cast(BinaryIO, stream), caps)
+    found = files_below(filesystem, inner)
     if not found:
         raise ExportError(location, "no such file or folder")
-    names = sorted((name.removeprefix(prefix), int(info["size"])) for name, info in found.items())
+    names = sorted((name, int(about["size"])) for name, about in found.items())
     return [_file(location, name, size, caps) for name, size in names if not _ignored(name)]
+
+
+class _EndFirst(io.RawIOBase):
+    """An archive behind a URL as `zipfile` reads it: its end, and its directory just before that.
+
+    The end is fetched at once, large enough for nearly every directory, and small beside the rest.
+    """
+
+    def __init__(self, location: str, size: int) -> None:
+        self._location, self._size, self._at = location, size, 0
+        length = min(max(size // 64, _LEAST_END_BYTES), _MOST_END_BYTES, size)
+        self._start = size - length
+        self._end = read_range(location, self._start, size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, "seek before the start")
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._size if size is None or size < 0 else min(self._at + size, self._size)
+        if self._at >= self._start:
+            data = self._end[self._at - self._start : max(end - self._start, 0)]
+        else:
+            data = read_range(self._location, self._at, end)
+        self._at += len(data)
+        return data
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, int]]:

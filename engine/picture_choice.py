@@ -53,7 +53,7 @@ def choose_pictures(
     document: Mapping[str, Any],
     kept: NDArray[np.bool_],
 ) -> list[Wanted]:
-    """Choose the pictures of all findings, in the order of the page.
+    """Choose the pictures of all findings, in the order of the page; of no frame that crashes.
 
     Args:
         index: all frames.
@@ -80,7 +80,9 @@ def choose_pictures(
             else _pictures(index, told, finding, among, limit)
         )
         wanted += chosen[: max(limit, 2)]
-    return wanted[:MAX_PICTURES]
+    crashed = issues.filter(pc.equal(issues["code"], "frame_crashed"))["frame_id"]
+    unread = set(crashed.to_pylist())
+    return [each for each in wanted if each.frame_id not in unread][:MAX_PICTURES]
 
 
 def _pictures(

@@ -9,19 +9,21 @@ Ray is not trusted with completeness. By default Ray Data retries a task whose w
 (docs.ray.io, "How to avoid out-of-memory errors"): both are bounded here. What a task raises comes
 back as a row, so that the error reported does not depend on which worker was first; and the keys
 that came back are compared with the plan.
+
+A worker that dies takes nobody along: Ray Data goes on without the task. What is missing in the end
+is run again, one task at a time with all the cluster to itself, since a neighbour may have had the
+memory; what dies then too is its own fault, and known by name.
 """
 
-import importlib
 import logging
 import os
 import pickle
 import signal
-import socket
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -29,16 +31,16 @@ from typing import Any, Self, cast
 
 import pyarrow as pa
 
-from engine.errors import RunError, Sam2PrepError
-from engine.json_log import log_on_stderr
-from engine.measures import Measured
-from engine.ray_metrics import export_measures
+from engine.errors import CrashError, RunError
+from engine.ray_worker import attempt, load_worker
+from engine.sharing import require_same, sights
 from engine.tasks import (
+    Collected,
     LocalRunner,
     NamedFailure,
     Task,
-    first_error,
-    listed,
+    given_up,
+    portions,
     require_complete,
     require_unique,
 )
@@ -47,9 +49,12 @@ from engine.version import build
 __all__ = ["RayRunner", "Runner"]
 
 _RETRIES = 3
+# Each costs five starts of a worker; more than these are the fault of machines, not of the data.
+_MOST_LOST = 32
+_PORTION_BYTES = 32 * 2**20  # of payloads at once in the object store of the driver's node
+_TASK_BYTES = 2**30
 _STARTS = 3
 _WARM_WORKERS = 8  # more start by themselves, while these are at work
-_WORKER_MODULES = ("engine.survey", "engine.stages")
 _OBJECT_STORE_BYTES = 256 * 2**20  # rows here are a few KB; Ray's default is 30 % of the memory
 
 _RAY_ENVIRONMENT = {
@@ -83,13 +88,15 @@ class RayRunner:
     Args:
         workers: most tasks at once; None means all cores of the machine or the cluster.
         address: of an existing cluster.
-        task_memory_bytes: what a task reserves of a node's memory: a matter of placing, not a
-            limit; None reserves nothing. More than any node has would wait for ever.
+        task_memory_bytes: what a task reserves of a node's memory, or all of the largest node's if
+            that is less: a matter of placing, not a limit. None reserves nothing.
+        places: local paths that tasks read or write: the first `run` asks all nodes for them.
     """
 
     workers: int | None = None
     address: str | None = None
-    task_memory_bytes: int | None = None
+    task_memory_bytes: int | None = _TASK_BYTES
+    places: tuple[str, ...] = ()
     _starter: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
     _started: Future[bool] | None = field(default=None, init=False, repr=False)
 
@@ -118,6 +125,11 @@ class RayRunner:
         self._starter = self._started = None
 
     @property
+    def joins(self) -> bool:
+        """Whether tasks go to a cluster that is there, rather than to a Ray of its own."""
+        return bool(self.address or os.environ.get("RAY_ADDRESS"))
+
+    @property
     def ready(self) -> bool:
         """Whether Ray has started, or has failed to: `run` would not wait for it."""
         return self._started is not None and self._started.done()
@@ -133,12 +145,13 @@ class RayRunner:
         *,
         stage: str,
         on_done: Callable[[str, Any], None] | None = None,
+        on_crash: Callable[[Task], None] | None = None,
     ) -> dict[str, Any]:
         """Call the function with the payload of every task, one task a core, in any order.
 
-        A task whose worker died is tried three times more, so a function must bear to be run again,
-        even while an earlier attempt is alive. Once a task has failed, no more is waited for than
-        the tasks before it.
+        A task whose worker died is tried three times more, and once alone when all others are
+        done, so a function must bear to be run again, even while an earlier attempt is alive. Once
+        a task has failed, no more is waited for than the tasks before it.
 
         Args:
             function: of a module that workers can import; called with a task's payload. What it
@@ -146,45 +159,51 @@ class RayRunner:
             tasks: the plan; they are begun in this order.
             stage: names the work in messages.
             on_done: called in this process with key and result, in the order of finishing.
+            on_crash: called with every task whose worker died each time, in plan order; it has no
+                result then. None: the first such task ends the run.
 
         Returns:
             The results by key, in plan order. Of two results of one task the first counts.
 
         Raises:
             Sam2PrepError: what the function raised, as it is; the first in plan order.
+            NodeError: a node does not see one of `places` as the driver does.
             RunError: the function raised anything else, Ray cannot be started or reached, a worker
-                died too often, a task is missing at the end (all named with stage and keys), or
+                died too often, a task is missing at the end (all named with stage and task), or
                 two tasks have one key.
         """
         require_unique(stage, tasks)
+        self._wait_for_start(stage)
+        _take_back(signal.SIGTERM)
+        taken = Collected(tasks, on_done)
+        # Ray Data too asks the environment whether it may report how it is used.
+        with _environment(_RAY_ENVIRONMENT):
+            for portion in portions(tasks, _PORTION_BYTES):
+                taken.take(self._outcomes(function, portion, stage, may_lose=_MOST_LOST))
+                if taken.error is not None:
+                    break
+            for task in taken.missing:
+                if taken.error is not None:
+                    break
+                try:
+                    taken.take(self._outcomes(function, [task], stage, retries=0))
+                except CrashError:
+                    if on_crash is None:
+                        raise
+                    taken.crashed.add(task.key)
+                    on_crash(task)
+        if taken.error is not None:
+            raise taken.error
+        require_complete(stage, tasks, {*taken.results, *taken.crashed})
+        return {task.key: taken.results[task.key] for task in tasks if task.key in taken.results}
+
+    def _wait_for_start(self, stage: str) -> None:
         if self._started is None:
             raise RunError(stage, "RayRunner.run was called outside of its `with` block")
         self._started.result()
-        _take_back(signal.SIGTERM)
-        results: dict[str, Any] = {}
-        errors: dict[str, Sam2PrepError] = {}
-        if tasks:
-            # Ray Data too asks the environment whether it may report how it is used.
-            with (
-                _environment(_RAY_ENVIRONMENT),
-                closing(self._outcomes(function, tasks, stage)) as outcomes,
-            ):
-                for key, ok, pickled in outcomes:
-                    if key in results or key in errors:
-                        continue
-                    if ok:
-                        results[key] = pickle.loads(pickled)
-                        if on_done is not None:
-                            on_done(key, results[key])
-                    else:
-                        errors[key] = pickle.loads(pickled)
-                    if errors and first_error(tasks, results, errors) is not None:
-                        break
-        error = first_error(tasks, results, errors)
-        if error is not None:
-            raise error
-        require_complete(stage, tasks, results)
-        return {task.key: results[task.key] for task in tasks}
+        if self.places:
+            _require_shared(self.places, stage)
+            self.places = ()
 
     def _start(self) -> bool:
         """Connect to Ray; True if this runner has to shut it down or disconnect."""
@@ -205,6 +224,16 @@ class RayRunner:
             self._warm_up()
         return True
 
+    def _reserved(self) -> float | None:
+        """Bytes of memory that a task reserves; more than any node has it would wait for."""
+        import ray
+
+        held = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        sizes = [node.get("memory", 0.0) for node in held if node.get("CPU")]
+        if self.task_memory_bytes is None or not sizes:
+            return self.task_memory_bytes
+        return float(min(self.task_memory_bytes, max(sizes)))
+
     def _warm_up(self) -> None:
         """Let Ray Data start its actors, and workers import, beside the caller's own work."""
         import ray
@@ -213,13 +242,22 @@ class RayRunner:
         cores = int(resources.get("CPU", 1))
         count = max(1, min(cores, self.workers or cores, _WARM_WORKERS))
         tasks = [Task(key=f"worker {number}", payload=None) for number in range(count)]
-        for _ in self._outcomes(_load_worker, tasks, "start"):
+        for _ in self._outcomes(load_worker, tasks, "start"):
             pass
 
     def _outcomes(
-        self, function: Callable[[Any], Any], tasks: Sequence[Task], stage: str
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        stage: str,
+        *,
+        retries: int = _RETRIES,
+        may_lose: int = 0,
     ) -> Generator[tuple[str, bool, bytes], None, None]:
-        """Yield key, success, pickled value or error of every task, in the order of finishing."""
+        """Yield key, success, pickled value or error of every task, in the order of finishing.
+
+        Of tasks that are lost for good nothing is yielded, as long as they are no more than may be.
+        """
         import ray.data
         from ray.data import DataContext, TaskPoolStrategy
         from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
@@ -228,7 +266,7 @@ class RayRunner:
         _quiet_ray_data()
         context = DataContext.get_current().copy()
         context.enable_progress_bars = False
-        context.max_errored_blocks = 0
+        context.max_errored_blocks = may_lose
         finished: set[str] = set()
         size = None if self.workers is None else min(self.workers, len(tasks))
         with DataContext.current(context), warnings.catch_warnings():
@@ -238,11 +276,11 @@ class RayRunner:
                 [{"key": task.key, "payload": pickle.dumps(task.payload)} for task in tasks],
                 override_num_blocks=len(tasks),
             ).map(
-                partial(_attempt, function=function, stage=stage, build_of_driver=build()),
+                partial(attempt, function=function, stage=stage, build_of_driver=build()),
                 compute=TaskPoolStrategy(size=size),
                 num_cpus=1,
-                memory=self.task_memory_bytes,
-                max_retries=_RETRIES,
+                memory=self._reserved(),
+                max_retries=retries,
             )
         try:
             # No prefetching: it would hold each result back until the next one is there.
@@ -255,18 +293,45 @@ class RayRunner:
         except RayTaskError as error:
             raise RunError(stage, f"a worker could not run a task: {error.cause}") from error
         except RayError as error:
-            unfinished = [task.key for task in tasks if task.key not in finished]
             died = isinstance(error, WorkerCrashedError | OutOfMemoryError)
-            reason = f"a worker died {_RETRIES + 1} times at one task" if died else "Ray failed"
-            raise RunError(
-                stage,
-                f"{reason} ({type(error).__name__}); "
-                f"unfinished are {len(unfinished)} of {len(tasks)} tasks{listed(unfinished)}",
-                advice="memory is the usual reason: try fewer workers" if died else None,
-            ) from error
+            unfinished = [task for task in tasks if task.key not in finished]
+            raise given_up(error, stage, tasks, unfinished, died=died) from error
 
 
 Runner = LocalRunner | RayRunner
+
+
+def _require_shared(places: tuple[str, ...], stage: str) -> None:
+    """Ask every node that runs tasks what it sees of some paths; the driver's own, too."""
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    if len(alive) == 1:
+        return
+    working = {
+        node["NodeID"]: str(node["NodeManagerAddress"])
+        for node in alive
+        if node["Resources"].get("CPU", 0)
+    }
+    look = ray.remote(sights)
+    asked = {
+        f"{address} ({node[:8]})": look.options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        ).remote(places)
+        for node, address in working.items()
+    }
+    seen: dict[str, Any] = {}
+    for name, answer in asked.items():
+        try:
+            seen[name] = ray.get(answer)
+        except RayTaskError as error:
+            raise RunError(stage, f"node {name} could not be asked: {error.cause}") from error
+        except RayError:
+            continue  # a node that has gone meanwhile runs nothing
+    require_same(places, sights(places), seen)
 
 
 def _init_ray(address: str, own: dict[str, Any]) -> None:
@@ -276,13 +341,13 @@ def _init_ray(address: str, own: dict[str, Any]) -> None:
     """
     import ray
 
-    for attempt in range(1, _STARTS + 1):
+    for start in range(1, _STARTS + 1):
         try:
             with NamedFailure("Ray", "start" if address == "local" else address):
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
             return
         except RunError as error:
-            if attempt == _STARTS or "timed out during startup" not in str(error):
+            if start == _STARTS or "timed out during startup" not in str(error):
                 raise
             ray.shutdown()
 
@@ -292,48 +357,6 @@ def _take_back(number: int) -> None:
     handler = signal.getsignal(number)
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(number, handler)
-
-
-def _load_worker(_payload: None) -> None:
-    for module in _WORKER_MODULES:
-        importlib.import_module(module)
-
-
-def _attempt(
-    row: dict[str, Any], *, function: Callable[[Any], Any], stage: str, build_of_driver: str
-) -> dict[str, Any]:
-    """Run one task in a worker; an error is a row too."""
-    pa.set_cpu_count(1)
-    log_on_stderr()
-    try:
-        _require_build(stage, build_of_driver)
-        with NamedFailure(stage, row["key"]):
-            result = function(pickle.loads(row["payload"]))
-            if isinstance(result, Measured):
-                result.measures.retries = _lost_attempts()
-                export_measures(result.measures)
-            pickled = pickle.dumps(result)
-    except Sam2PrepError as error:
-        return {"key": row["key"], "ok": False, "pickled": pickle.dumps(error)}
-    return {"key": row["key"], "ok": True, "pickled": pickled}
-
-
-def _lost_attempts() -> int:
-    """How often the task of Ray that this is was begun before; its public context does not say."""
-    from ray._private import worker
-
-    connected: Any = worker.global_worker
-    return int(connected.core_worker.get_current_task_attempt_number())
-
-
-def _require_build(stage: str, of_driver: str) -> None:
-    """Refuse a task of another version; asked by every task, as nodes may join at any time."""
-    if build() != of_driver:
-        raise RunError(
-            stage, f"a worker ({socket.gethostname()}) runs another version of sam2prep than the "
-            "driver", got=build(), expected=of_driver,
-            advice="use one image for all nodes, or sam2prep submit, which sends the sources along",
-        )  # fmt: skip
 
 
 @contextmanager

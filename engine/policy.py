@@ -15,6 +15,8 @@ from engine.findings import CODES, Severity
 __all__ = ["HARD_CODES", "Policy"]
 
 HARD_CODES: dict[str, str] = {
+    "export_crashed": "nothing of it was read",
+    "frame_crashed": "it was not read",
     "frame_conflict": "two rows would have one id",
     "frame_malformed": "no row can be made of a record that cannot be read",
     "image_ambiguous": "which image belongs to the frame is not known",

@@ -65,7 +65,7 @@ def prepare(
         )
         with (
             RunInProgress(out, record, execution.resume) as records,
-            start_work(execution, exports, progress, records) as work,
+            start_work(execution, exports, progress, records, places=[out, config.frames]) as work,
         ):
             outcome = Outcome(out=out, staging=staging, config=config, work=work, command="prepare")
             return _run(exports, outcome)

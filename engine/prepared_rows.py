@@ -13,16 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
+from engine.byte_ranges import ByteRange, local_path
 from engine.errors import ExportError
 from engine.frame_check import image_member
-from engine.members import MemberError, read_member
+from engine.members import MemberError, range_of, read_member
 from engine.phrases import Turn
 from engine.records import FRAME_SCHEMA
 from engine.storage import file_name, join, read_bytes
 from engine.tables import read_stream, read_table
 from engine.turn_rows import turns_of
 
-__all__ = ["image_origin", "read_image", "take_rows", "take_turns"]
+__all__ = ["image_origin", "image_ranges", "read_image", "take_rows", "take_turns"]
 
 # In place of a ZIP's compression method: the image is in the row `image_offset` of a shard, or is
 # the file by itself.
@@ -68,6 +69,25 @@ def take_turns(file: str, rows: NDArray[Any]) -> list[list[Turn] | None]:
     if file_name(file.rsplit("/", 1)[0]) != "index":
         return [None] * len(rows)
     return turns_of(read_table(file, ["turns"])["turns"].take(pa.array(rows)))
+
+
+def image_ranges(frames: pa.Table) -> list[ByteRange]:
+    """Say what `read_image` is going to read of members of exports behind URLs, row by row.
+
+    Args:
+        frames: rows of `FRAME_SCHEMA`.
+    """
+    sources = frames["image_source"].unique().to_pylist()
+    if all(source is None or local_path(source) is not None for source in sources):
+        return []
+    columns = [name for name in FRAME_SCHEMA.names if name.startswith("image_")]
+    return [
+        range_of(row["image_source"], image_member(row))
+        for row in frames.select(columns).to_pylist()
+        if row["image_source"] is not None
+        and row["image_method"] != _IN_DATASET
+        and local_path(row["image_source"]) is None
+    ]
 
 
 def read_image(row: Mapping[str, Any]) -> bytes | None:

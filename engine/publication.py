@@ -6,13 +6,14 @@ says (`complete`), and doing so twice is harmless. Before the journal, OUT is as
 
 On a local file system each folder changes places with its successor in one step (`exchange`; where
 the system has none, two renames with a moment between them in which the folder is missing), so a
-reader finds every folder whole, old or new. On an object store objects are copied one by one, data
-before the files that name them: until the copy is done, a reader may see new objects under old
+reader finds every folder whole, old or new. On an object store objects are copied, all data before
+the files that name them: until the copy is done, a reader may see new objects under old
 names. `manifest.json` comes last in both.
 """
 
 import re
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ from engine.writer_lock import locked
 
 __all__ = ["complete", "is_attempt", "is_pending", "publish", "sweep", "writing"]
 
+_AT_ONCE = 8
 _ATTEMPT = re.compile(r"(?:^|/)\.[^/]+\.tmp-[0-9a-f]{12}$")  # as storage.AtomicFile names them
 
 
@@ -240,13 +242,25 @@ def _gone(out: str, journal: dict[str, Any]) -> list[str]:
 
 def _copy(out: str, journal: dict[str, Any]) -> None:
     filesystem, root = url_filesystem(out)
-    moves = [f"{name}/{file}" for name, files in journal["folders"].items() for file in files]
+    staged = set(list_files(join(out, STAGING)))
+
+    def put(name: str) -> None:  # what is copied stays until all is done: a copy bears repeating
+        source, target = join(root, STAGING, name), join(root, name)
+        if not filesystem.async_impl:
+            filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)  # some need it
+        try:
+            filesystem.cp_file(source, target)
+        except NotImplementedError:  # no store, but a server that knows how to move
+            filesystem.mv(source, target)
+
+    names = [f"{name}/{file}" for name, files in journal["folders"].items() for file in files]
+    names = [name for name in names if name in staged]
     # State files are JSON: they come after the data that they name.
-    for name in [*sorted(moves, key=lambda m: m.endswith(".json")), *journal["files"]]:
-        if exists(join(out, STAGING, name)):
-            target = join(root, name)
-            filesystem.makedirs(target.rsplit("/", 1)[0], exist_ok=True)  # some stores need it
-            filesystem.mv(join(root, STAGING, name), target)
+    with ThreadPoolExecutor(_AT_ONCE if filesystem.async_impl else 1) as pool:
+        list(pool.map(put, (name for name in names if not name.endswith(".json"))))
+    states = [name for name in names if name.endswith(".json")]
+    for name in (*states, *(name for name in journal["files"] if name in staged)):
+        put(name)
     if "removed" in journal:
         for name in journal["removed"]:
             remove(join(out, name))

@@ -79,7 +79,7 @@ def judge(
         issues: of `ISSUE_SCHEMA`, found in these frames.
         imbalance_ratio: from which an imbalance is severe.
         extra: issues that are not in the table.
-        exports: how many they come from, empty ones too.
+        exports: how many they come from, empty ones too; not those that could not be opened.
         label_keys: number of keys of the label map.
         exhaustive: number of labels declared exhaustive.
         policy: the severities in force.
@@ -91,14 +91,15 @@ def judge(
     videos = len(pc.unique(frames["video_id"]))
     objects = pc.sum(frames["objects_declared"]).as_py() or 0
     found = pa.concat_tables([issue_table([*label_issues(class_counts), *extra]), issues])
-    failed, aside = (
+    failed, aside, closed, left_out = (
         pc.sum(pc.equal(found["code"], code)).as_py() or 0
-        for code in ("frames_not_exported", "quarantined")
+        for code in ("frames_not_exported", "quarantined", "export_crashed", "export_left_out")
     )
     units = {
         "frame": len(frames), "frame listed": len(frames) + failed,
         "frame sound or not": len(frames) + aside, "object": objects,
-        "video": videos, "label": len(class_counts), "export": exports, "key": label_keys,
+        "video": videos, "label": len(class_counts), "export": exports + closed + left_out,
+        "key": label_keys,
         "declared label": exhaustive,
     }  # fmt: skip
     findings = findings_of(found, units, class_counts, imbalance, policy)

@@ -56,7 +56,8 @@ def rehearse(
     exports = find_sources(sources)
     scratch = temporary_folder("sam2prep-")
     try:
-        with start_work(execution, exports, progress) as work:
+        places = [scratch, config.frames]
+        with start_work(execution, exports, progress, places=places) as work:
             intake = take_in(exports, scratch, config, work, check_images="header")
         verdict = intake.judge(config)
         division = division_of(intake, config)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from engine.apart import more_careful
 from engine.frame_index import FrameIndex
 from engine.frame_tally import merge
 from engine.picture_choice import Wanted, choose_pictures
@@ -68,7 +69,9 @@ def gather_material(
         chosen = choose_videos(stretches, issues, severities)
         shown = [np.arange(*stretches[video]) for video, _ in chosen]
     tasks = _tasks(index, kept, wanted, shown, jpeg=jpeg)
-    looked: list[Looked] = work.run(look_at_rows, tasks, stage="report", while_starting=True)
+    looked: list[Looked] = work.run(
+        look_at_rows, tasks, stage="report", while_starting=True, rescue=more_careful
+    )
     with work.timed("report"):
         timelines, places = _timelines(
             index, issues, severities, list(zip(chosen, shown, strict=True)), looked

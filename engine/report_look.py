@@ -6,7 +6,7 @@ travels through the driver; what comes back is a few counts and pictures of boun
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.apart import Care, each_apart
 from engine.frame_tally import TALLY_COLUMNS, Tally, tally
 from engine.image_files import as_jpeg
 from engine.members import MemberError
@@ -75,6 +76,7 @@ class LookTask:
         videos: the timeline of each of `rows`.
         columns: the column of each of `rows` in it.
         shots: pictures to be made.
+        care: for one that has killed workers.
     """
 
     path: str
@@ -83,6 +85,7 @@ class LookTask:
     videos: NDArray[np.int64]
     columns: NDArray[np.int64]
     shots: tuple[Shot, ...]
+    care: Care = Care.NONE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -130,10 +133,21 @@ def _shown(task: LookTask) -> dict[int, Shown]:
     if not task.shots:
         return {}
     rows = take_rows(task.path, np.array([shot.row for shot in task.shots])).to_pylist()
-    return {s.number: _picture(s, row) for s, row in zip(task.shots, rows, strict=True)}
+    wanted = zip(task.shots, rows, strict=True)
+    made: Iterable[Any]
+    if task.care is Care.UNREAD:
+        made = [None] * len(rows)
+    else:
+        made = (map if task.care is Care.NONE else each_apart)(_picture, wanted)
+    crashed = Shown(data=None, missing="the image cannot be decoded")
+    return {
+        shot.number: shown if isinstance(shown, Shown) else crashed
+        for shot, shown in zip(task.shots, made, strict=True)
+    }
 
 
-def _picture(shot: Shot, row: Mapping[str, Any]) -> Shown:
+def _picture(item: tuple[Shot, Mapping[str, Any]]) -> Shown:
+    shot, row = item
     if row["image_source"] is None:
         return Shown(data=None, missing=_NO_IMAGE)
     try:

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from engine.apart import more_careful
 from engine.config import SPLIT_NAMES, Config
 from engine.conversations import TextRules
 from engine.division import Division
@@ -92,9 +93,16 @@ class ShardWriter:
                 folds=self._folds(shard) if reasons is None else None,
                 keep_texts=held is not None,
             )  # fmt: skip
-            tasks.append(Task(key=f"{shard.split}-{shard.number:05d}", payload=payload))
+            key = f"{shard.split}-{shard.number:05d}"
+            tasks.append(Task(key=key, payload=payload, about=self._videos(shard)))
+        rescue = more_careful if config.validation == "standard" else None
+        return shards, self._run(write_shard, tasks, stage, self._sync, rescue=rescue)
 
-        return shards, self._run(write_shard, tasks, stage, self._sync)
+    def _videos(self, shard: Shard) -> str:
+        """Name the first and the last video of a shard: rows are in the order of videos."""
+        ids = self.index.table["video_id"]
+        ends = [ids[int(place)].as_py() for place in (shard.places.min(), shard.places.max())]
+        return " to ".join(dict.fromkeys(ends))
 
     def _sync(self, syncing: BackgroundSync, result: ShardResult) -> None:
         if result.digests:  # beside them are thousands of images
@@ -169,11 +177,14 @@ class ShardWriter:
         sync: Callable[[BackgroundSync, Any], None],
         *,
         recorded: bool = True,
+        rescue: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
         """Run tasks, and bring what each has written to the disk while others run."""
         with BackgroundSync() as syncing:
             each = partial(sync, syncing)
-            return self.work.run(function, tasks, stage=stage, each=each, recorded=recorded)
+            return self.work.run(
+                function, tasks, stage=stage, each=each, recorded=recorded, rescue=rescue
+            )
 
 
 def _numbered_after(held: HeldDataset | None, shards: list[Shard]) -> list[Shard]:

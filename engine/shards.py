@@ -8,6 +8,7 @@ them a dataset can be split anew and checked without reading an export again.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import hf_layout, parquet_layout
+from engine.apart import UNREAD, Care, Died, each_apart
+from engine.byte_ranges import reading_ahead
 from engine.config import Config
 from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.formats import open_part
@@ -24,7 +27,7 @@ from engine.index_files import IndexPart, index_name, write_index
 from engine.measures import note, note_findings
 from engine.members import MemberError
 from engine.phrases import Turn
-from engine.prepared_rows import image_origin, read_image, take_rows, take_turns
+from engine.prepared_rows import image_origin, image_ranges, read_image, take_rows, take_turns
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
 from engine.storage import FileDigest, file_name, join
@@ -52,6 +55,7 @@ class ShardTask:
         reasons: for a quarantine shard, why each row was set aside; None for a shard to train on.
         folds: int8, cross-validation fold of each row, -1 for none; None without folds.
         keep_texts: rows that have texts already keep them.
+        care: for a shard that has killed workers.
     """
 
     staging: str
@@ -64,6 +68,7 @@ class ShardTask:
     reasons: tuple[tuple[str, ...], ...] | None = None
     folds: np.ndarray[Any, Any] | None = None
     keep_texts: bool = False
+    care: Care = Care.NONE
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -134,6 +139,7 @@ def write_shard(task: ShardTask) -> ShardResult:
         for name in task.formats
     }  # fmt: skip
     with ExitStack() as stack:
+        stack.enter_context(reading_ahead(image_ranges(frames)))
         writers = [stack.enter_context(_open(name, part)) for name, part in parts.items()]
         for images in _image_batches(task, frames):
             issues += [image.issue for image in images if image.issue]
@@ -190,8 +196,7 @@ def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
     rows = frames.select(["id", "video_id", "frame_index", *columns]).to_pylist()
     batch: list[_Image] = []
     n_bytes = 0
-    for place, row in enumerate(rows):
-        image = _read_image(task, place, row)
+    for image in _images(task, rows):
         batch.append(image)
         n_bytes += len(image.data or b"")
         if n_bytes >= _BATCH_BYTES or len(batch) == _BATCH_ROWS:
@@ -201,27 +206,58 @@ def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
         yield batch
 
 
-def _read_image(task: ShardTask, place: int, row: dict[str, Any]) -> _Image:
+def _images(task: ShardTask, rows: list[dict[str, Any]]) -> Iterator[_Image]:
+    """Read every image; with care, one that kills the process that reads it is left out."""
+    read = partial(_read_image, task)
+    if task.care is not Care.APART:
+        yield from map(read, enumerate(rows))
+        return
+    for place, outcome in enumerate(each_apart(read, enumerate(rows))):
+        if isinstance(outcome, Died):
+            yield _bad_image(task, place, rows[place], "frame_crashed", outcome.sentence)
+        else:
+            yield outcome
+
+
+def _read_image(task: ShardTask, item: tuple[int, dict[str, Any]]) -> _Image:
+    place, row = item
     if row["image_source"] is None:  # only a quarantined row has no image
         return _Image(place=place, data=None, name=None)
-    name = row["image_name"].rsplit("/", 1)[-1]
+    if _is_known(task, place, "frame_crashed"):
+        return _Image(place=place, data=None, name=_name(row))
+    if task.care is Care.UNREAD:
+        return _bad_image(task, place, row, "frame_crashed", UNREAD)
     try:
         data = read_image(row)
         if data is None:  # set aside without it before
-            return _Image(place=place, data=None, name=name)
+            return _Image(place=place, data=None, name=_name(row))
         problem = image_problem(data, _check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
     if problem is None:
-        return _Image(place=place, data=data, name=name, origin=image_origin(row))
-    code, message = problem
-    if task.reasons is not None and any(r.startswith(f"{code}:") for r in task.reasons[place]):
-        return _Image(place=place, data=None, name=name)
+        return _Image(place=place, data=data, name=_name(row), origin=image_origin(row))
+    return _bad_image(task, place, row, *problem)
+
+
+def _bad_image(task: ShardTask, place: int, row: dict[str, Any], code: str, message: str) -> _Image:
+    """A row without its image, and why, unless that is among its reasons already."""
+    if _is_known(task, place, code):
+        return _Image(place=place, data=None, name=_name(row))
     issue = Issue(
         code=code, source=file_name(row["image_source"]), video_id=row["video_id"],
         frame_id=row["id"], frame_index=row["frame_index"], message=message,
     )  # fmt: skip
-    return _Image(place=place, data=None, name=name, issue=issue)
+    return _Image(place=place, data=None, name=_name(row), issue=issue)
+
+
+def _is_known(task: ShardTask, place: int, code: str) -> bool:
+    return task.reasons is not None and any(
+        reason.startswith(f"{code}:") for reason in task.reasons[place]
+    )
+
+
+def _name(row: dict[str, Any]) -> str:
+    return str(row["image_name"].rsplit("/", 1)[-1])
 
 
 def _check_level(config: Config, data: bytes) -> str:

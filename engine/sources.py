@@ -12,7 +12,8 @@ import stat
 from pathlib import Path
 
 from engine.byte_ranges import local_path, url_filesystem
-from engine.errors import ExportError
+from engine.errors import ExportError, cannot_be_read
+from engine.listing import kind_of
 from engine.sav_names import sav_video, split_address
 
 __all__ = ["find_exports", "folder_names"]
@@ -36,6 +37,7 @@ def find_exports(source: str) -> list[str]:
 
     Raises:
         ExportError: nothing is there, the glob matches nothing, or no export is in there.
+        RunError: the storage does not answer.
     """
     try:
         kind = _kind(source)
@@ -51,7 +53,7 @@ def find_exports(source: str) -> list[str]:
             raise ExportError(source, "no such file or folder")
         return _in_glob(source)
     except OSError as error:
-        raise ExportError(source, "cannot be read", got=error) from error
+        raise cannot_be_read(source, error) from error
 
 
 def _in_glob(pattern: str) -> list[str]:
@@ -120,9 +122,7 @@ def _kind(location: str) -> str | None:
             return None
         return "folder" if stat.S_ISDIR(mode) else "file"
     filesystem, inner = url_filesystem(location)
-    if filesystem.isfile(inner):
-        return "file"
-    return "folder" if filesystem.isdir(inner) else None
+    return {"file": "file", "directory": "folder"}.get(kind_of(filesystem, inner) or "")
 
 
 def folder_names(folder: str) -> tuple[list[str], list[str]]:

@@ -201,6 +201,9 @@ def stored_bytes(path: str) -> int:
     """Give the size of a file, or of all files below a folder; 0 for what is not there."""
     place = local_path(path)
     if place is None:
+        if is_file(path):  # some list nothing, or no sizes, below a file
+            filesystem, inner = url_filesystem(path)
+            return int(filesystem.info(inner)["size"] or 0)
         return sum(list_sizes(path).values())
     if place.is_dir():
         return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())

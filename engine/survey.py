@@ -35,7 +35,7 @@ from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 
-__all__ = ["OpenTask", "digests_of", "is_unchanged", "open_export", "open_source"]
+__all__ = ["OpenTask", "digests_of", "give_up", "is_unchanged", "open_export", "open_source"]
 
 # Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
 _FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
@@ -60,6 +60,7 @@ class OpenTask:
         label: of objects that have none in the export (SA-V).
         painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
         draw: the evidence as a picture: none, a small JPEG, or a PNG with the figures.
+        given_up: it has killed workers, and is left closed.
     """
 
     source: str
@@ -74,6 +75,7 @@ class OpenTask:
     label: str | None = None
     painted_share: float = Thresholds.painted_share
     draw: Literal["none", "small", "full"] = "none"
+    given_up: bool = False
 
     @classmethod
     def of(
@@ -117,11 +119,13 @@ class OpenTask:
 
 
 def open_source(task: OpenTask) -> list[OpenedExport]:
-    """Open what a source holds: one export, or several SA-V videos in one ZIP.
+    """Open what a source holds: one export, or several SA-V videos in one ZIP; given up, none.
 
     Raises:
         ExportError: it cannot be read.
     """
+    if task.given_up:
+        return []
     found = list_exports(task.source, caps=task.caps)
     if len(found) == 1:
         return [open_export(task, found[0])]
@@ -372,6 +376,11 @@ def is_unchanged(task: OpenTask, opened: Sequence[OpenedExport]) -> bool:
     """
     held = [export.content_digest for export in opened]
     return task.frames is None and digests_of(task.source, caps=task.caps) == held
+
+
+def give_up(task: OpenTask) -> OpenTask | None:
+    """Leave a source closed that has killed workers; None if it was closed already."""
+    return None if task.given_up else replace(task, given_up=True)
 
 
 def digests_of(source: str, *, caps: Caps = _DEFAULT_CAPS) -> list[str]:

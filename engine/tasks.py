@@ -5,26 +5,31 @@ plan order, or raises: what the function raised on purpose as it is, anything el
 its stage and task.
 """
 
+import pickle
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engine.errors import RunError, Sam2PrepError
+from engine.errors import CrashError, RunError, Sam2PrepError
 
 __all__ = [
+    "Collected",
     "LocalRunner",
     "NamedFailure",
     "Task",
     "first_error",
+    "given_up",
     "listed",
+    "portions",
     "require_complete",
     "require_unique",
 ]
 
-_KEYS_NAMED = 10
+_NAMED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +39,17 @@ class Task:
     Args:
         key: names the task in messages and results; unique in its run and the same in every run.
         payload: what the function gets; picklable.
+        about: what a person knows it by, such as the export; empty: its key says enough.
     """
 
     key: str
     payload: Any
+    about: str = ""
+
+    @property
+    def name(self) -> str:
+        """The task as messages name it."""
+        return f"{self.key} ({self.about})" if self.about else self.key
 
 
 def require_complete(stage: str, tasks: Sequence[Task], finished: Collection[str]) -> None:
@@ -51,7 +63,7 @@ def require_complete(stage: str, tasks: Sequence[Task], finished: Collection[str
     Raises:
         RunError: a task of the plan is missing; the message names the first ten in plan order.
     """
-    missing = [task.key for task in tasks if task.key not in finished]
+    missing = [task.name for task in tasks if task.key not in finished]
     if missing:
         raise RunError(
             stage, f"{len(missing)} of {len(tasks)} tasks did not finish{listed(missing)}"
@@ -128,6 +140,56 @@ class NamedFailure:
         raise RunError(self._where, what) from error
 
 
+class Collected:
+    """What has come back of a plan, in whatever order.
+
+    Args:
+        tasks: the plan.
+        on_done: called with key and result of every task that is done, once.
+    """
+
+    def __init__(
+        self, tasks: Sequence[Task], on_done: Callable[[str, Any], None] | None = None
+    ) -> None:
+        self._tasks = tasks
+        self._on_done = on_done
+        self.results: dict[str, Any] = {}
+        self.errors: dict[str, Sam2PrepError] = {}
+        self.crashed: set[str] = set()
+
+    @property
+    def error(self) -> Sam2PrepError | None:
+        """The error that comes first in plan order, once every task before it is done."""
+        if not self.errors:
+            return None
+        done = {*self.results, *self.crashed} if self.crashed else self.results
+        return first_error(self._tasks, done, self.errors)
+
+    @property
+    def missing(self) -> list[Task]:
+        """Tasks of which nothing came back."""
+        return [t for t in self._tasks if t.key not in self.results and t.key not in self.errors]
+
+    def take(self, outcomes: Generator[tuple[str, bool, bytes], None, None]) -> None:
+        """Take key, success and pickled value or error of tasks, until an error is settled.
+
+        Args:
+            outcomes: of two outcomes of one task the first counts; closed at the end.
+        """
+        with closing(outcomes):
+            for key, ok, pickled in outcomes:
+                if key in self.results or key in self.errors:
+                    continue
+                if not ok:
+                    self.errors[key] = pickle.loads(pickled)
+                else:
+                    self.results[key] = pickle.loads(pickled)
+                    if self._on_done is not None:
+                        self._on_done(key, self.results[key])
+                if self.error is not None:
+                    return
+
+
 def first_error(
     tasks: Sequence[Task], results: Collection[str], errors: dict[str, Sam2PrepError]
 ) -> Sam2PrepError | None:
@@ -159,7 +221,56 @@ def require_unique(stage: str, tasks: Sequence[Task]) -> None:
         seen.add(task.key)
 
 
-def listed(keys: Sequence[str]) -> str:
-    """Give the first ten keys for the end of a sentence, and how many more there are."""
-    more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
-    return f": {', '.join(keys[:_KEYS_NAMED])}{more}"
+def portions(tasks: Sequence[Task], most_bytes: int) -> Iterator[list[Task]]:
+    """Cut a plan into stretches whose pickled payloads are small together.
+
+    Args:
+        tasks: the plan.
+        most_bytes: of a stretch; a task that is larger is one by itself.
+    """
+    portion: list[Task] = []
+    n_bytes = 0
+    for task in tasks:
+        size = len(pickle.dumps(task.payload))
+        if portion and n_bytes + size > most_bytes:
+            yield portion
+            portion, n_bytes = [], 0
+        portion.append(task)
+        n_bytes += size
+    if portion:
+        yield portion
+
+
+def listed(names: Sequence[str]) -> str:
+    """Give the first ten names for the end of a sentence, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f": {', '.join(names[:_NAMED])}{more}"
+
+
+def given_up(
+    error: Exception, stage: str, tasks: Sequence[Task], unfinished: Sequence[Task], *, died: bool
+) -> RunError:
+    """Word the end of a run of tasks that whoever runs them gave up.
+
+    Args:
+        error: why.
+        stage: names the work.
+        tasks: of the run.
+        unfinished: those of which nothing came back.
+        died: whether workers died.
+    """
+    kind = f"({type(error).__name__})"
+    if died and len(tasks) == 1:
+        return CrashError(
+            f"{stage}: {tasks[0].name}",
+            f"a worker died each time it was at it {kind}",
+            advice="memory is the usual reason: try fewer workers; with --validation standard, "
+            "what crashes its reader is set aside",
+        )
+    reason = "workers died at too many tasks" if died else "Ray failed"
+    return RunError(
+        stage,
+        f"{reason} {kind}; unfinished are {len(unfinished)} of {len(tasks)} tasks"
+        f"{listed([task.name for task in unfinished])}",
+        advice="memory is the usual reason: try fewer workers" if died else None,
+    )

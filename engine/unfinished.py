@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from engine.errors import ExportError, ResumeError, RunError, UsageError
+from engine.errors import ExportError, NodeError, ResumeError, RunError, UsageError
 from engine.manifest import FILES, JOURNAL, RUN, STAGING, encode, is_whole, sealed, versions
 from engine.storage import (
     absolute,
@@ -130,7 +130,7 @@ class RunInProgress:
     def _is_to_keep(self, error: BaseException) -> bool:
         if isinstance(error, ResumeError):
             return True
-        if isinstance(error, UsageError):
+        if isinstance(error, UsageError) and not isinstance(error, NodeError):
             return False
         # An export that was read before can be read again, once its storage answers.
         if isinstance(error, ExportError) and not exists(join(self._staging, _INPUTS)):

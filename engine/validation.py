@@ -65,7 +65,10 @@ def validate(
         raise OutputError(report, "holds a dataset's own report", advice="name another folder")
     if report is not None and exists(join(report, RUN)):
         raise OutputError(report, "holds an unfinished run", advice="name another folder")
-    with _scratch(report) as staging, start_work(execution, exports, progress) as work:
+    with (
+        _scratch(report) as staging,
+        start_work(execution, exports, progress, places=[staging, config.frames]) as work,
+    ):
         intake = take_in(exports, staging, config, work, check_images=config.check_images)
         verdict = intake.judge(config)
         same_content = intake.links.to_json()

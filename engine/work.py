@@ -8,14 +8,18 @@ opened.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from engine.config import Execution
+from engine.errors import CrashError
 from engine.measured_tasks import MeasuredTask, Subject, subject_of
 from engine.measures import Measured, Measures
 from engine.pipeline import RayRunner, Runner
 from engine.ray_metrics import export_measures
 from engine.sav_names import sav_video, split_address
+from engine.sharing import local_places
 from engine.stage_times import StageTimes
 from engine.storage import join, stored_bytes
 from engine.task_records import Done, TaskRecords
@@ -88,6 +92,7 @@ class Work:
         each: Callable[[Any], None] | None = None,
         unchanged: Callable[[Any, Any], bool] | None = None,
         recorded: bool = True,
+        rescue: Callable[[Any], Any] | None = None,
     ) -> list[Any]:
         """Run all tasks of a stage.
 
@@ -95,11 +100,14 @@ class Work:
             function: a stage function of one payload.
             tasks: with unique keys.
             stage: names the work to people.
-            while_starting: begin in this process while Ray is still starting.
+            while_starting: begin in this process while a Ray of this machine is still starting, if
+                no crash is to be survived.
             each: called in this process with every result, as it comes.
-            unchanged: called on a worker with payload and result of a task that was done in an
-                earlier attempt; if not so, it is done again. None: its own files say it.
-            recorded: False: done again in every attempt, for it costs less than to check it.
+            unchanged: called on a worker with payload and result of a task done in an earlier
+                attempt; if not so, it is done again. None: its own files say it.
+            recorded: False: done again in every attempt, which costs less than to check it.
+            rescue: makes of a payload that crashed its worker one that leaves out more, None if it
+                left out all; None: a crash ends the run. Of no use in this process.
 
         Returns:
             The results in the order of the tasks.
@@ -108,18 +116,15 @@ class Work:
         subjects = [subject_of(task.key, task.payload) for task in tasks]
         if self.records is not None and recorded:
             function = self.records.of_stage(function, stage, unchanged)
-            tasks = [Task(key=task.key, payload=(task.key, task.payload)) for task in tasks]
+            tasks = [replace(task, payload=(task.key, task.payload)) for task in tasks]
+            rescue = rescue and partial(_rescue_inside, rescue)
         function, tasks = _measured(function, tasks, subjects, stage)
+        rescue = rescue and partial(_rescue_inside, rescue)
 
         def count(_key: str, measured: Measured) -> None:
             nonlocal done
             done += 1
-            self._tasks += 1
-            result, measures = measured
-            self.times.add(measures)
-            if isinstance(result, Done):
-                self._taken_over += result.taken_over
-                result = result.result
+            result = self._counted(measured)
             if each:
                 each(result)
             if self._progress:
@@ -128,19 +133,68 @@ class Work:
         with self.times.timed(stage):
             if self._progress:
                 self._progress(stage, 0, len(tasks))
-            results: dict[str, Any] = {}
-            rest = list(tasks)
-            while while_starting and rest and self._is_starting():
-                here = LocalRunner().run(function, [rest.pop(0)], stage=stage, on_done=count)
-                self._not_exported += [measured.measures for measured in here.values()]
-                results |= here
-            if rest:
-                results |= self._runner.run(function, rest, stage=stage, on_done=count)
+            results, rest = dict[str, Any](), list(tasks)
+            if while_starting and not rescue:
+                results, rest = self._run_here(function, rest, stage, count)
+            while rest:
+                found, rest = self._run(function, rest, stage, count, rescue)
+                results |= found
         in_order = [results[task.key].result for task in tasks]
         return [each.result if isinstance(each, Done) else each for each in in_order]
 
+    def _counted(self, measured: Measured) -> Any:
+        """Count a task that is done, and give its result."""
+        self._tasks += 1
+        result, measures = measured
+        self.times.add(measures)
+        if not isinstance(result, Done):
+            return result
+        self._taken_over += result.taken_over
+        return result.result
+
+    def _run_here(
+        self,
+        function: Callable[[Any], Any],
+        tasks: list[Task],
+        stage: str,
+        count: Callable[[str, Any], None],
+    ) -> tuple[dict[str, Any], list[Task]]:
+        """Run tasks in this process as long as Ray is starting: results by key, and the rest."""
+        results: dict[str, Any] = {}
+        while tasks and self._is_starting():
+            here = LocalRunner().run(function, [tasks.pop(0)], stage=stage, on_done=count)
+            self._not_exported += [measured.measures for measured in here.values()]
+            results |= here
+        return results, tasks
+
+    def _run(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Task],
+        stage: str,
+        count: Callable[[str, Any], None],
+        rescue: Callable[[Any], Any] | None,
+    ) -> tuple[dict[str, Any], list[Task]]:
+        """Give results by key, and what is to be run in place of tasks that crashed."""
+        runner, rescued = self._runner, list[Task]()
+        if isinstance(runner, LocalRunner) or rescue is None:
+            return runner.run(function, tasks, stage=stage, on_done=count), rescued
+
+        def replan(task: Task) -> None:
+            payload = rescue(task.payload)
+            if payload is None:
+                raise CrashError(
+                    f"{stage}: {task.name}", "a worker died each time it was at it, also when all "
+                    "was left out that can be", advice="leave the export out",
+                )  # fmt: skip
+            rescued.append(replace(task, payload=payload))
+
+        found = runner.run(function, tasks, stage=stage, on_done=count, on_crash=replan)
+        return found, rescued
+
     def _is_starting(self) -> bool:
-        return isinstance(self._runner, RayRunner) and not self._runner.ready
+        runner = self._runner
+        return isinstance(runner, RayRunner) and not runner.joins and not runner.ready
 
     def export_rest(self) -> None:
         """Export what was done in this process while Ray was starting; workers export their own."""
@@ -153,12 +207,21 @@ class Work:
         return self.times.timed(stage)
 
 
+def _rescue_inside(rescue: Callable[[Any], Any], task: tuple[Any, Any]) -> tuple[Any, Any] | None:
+    """Rescue a payload that goes with what says whose it is."""
+    whose, payload = task
+    payload = rescue(payload)
+    return None if payload is None else (whose, payload)
+
+
 @contextmanager
 def start_work(
     execution: Execution,
     sources: Sequence[str],
     progress: Progress | None = None,
     records: TaskRecords | None = None,
+    *,
+    places: Sequence[str | None] = (),
 ) -> Iterator[Work]:
     """Choose and start what runs the tasks; leave it as it was found at the end.
 
@@ -167,12 +230,20 @@ def start_work(
         sources: the exports, for their size.
         progress: told of every task that is done.
         records: of finished tasks, for a run that may be continued; None: none are kept.
+        places: what tasks read or write beside the exports; None for what is not given. If they
+            or the exports are local, every node of a cluster has to see them.
     """
     ranges = execution.frames_per_range
     if _is_local(execution, sources):
         yield Work(LocalRunner(), progress, frames_per_range=ranges, records=records)
         return
-    with RayRunner(workers=execution.workers, address=execution.address) as runner:
+    read = [place for source in sources for place in _places(source)]
+    shared = local_places([*read, *(place for place in places if place is not None)])
+    with RayRunner(
+        workers=execution.workers, address=execution.address, places=tuple(shared)
+    ) as runner:
+        if shared and _on_cluster(execution):  # nothing is begun that will be refused
+            runner.run(len, [], stage="start")
         work = Work(runner, progress, frames_per_range=ranges, records=records)
         yield work
         work.export_rest()
@@ -183,7 +254,7 @@ def _measured(
 ) -> tuple[MeasuredTask, list[Task]]:
     """Let every task of a stage measure itself."""
     return MeasuredTask(function=function, stage=stage), [
-        Task(key=task.key, payload=(subject, task.payload))
+        replace(task, payload=(subject, task.payload))
         for task, subject in zip(tasks, subjects, strict=True)
     ]
 
@@ -191,10 +262,14 @@ def _measured(
 def _is_local(execution: Execution, sources: Sequence[str]) -> bool:
     if execution.runner != "auto":
         return execution.runner == "local"
-    if execution.address or os.environ.get("RAY_ADDRESS"):
+    if _on_cluster(execution):
         return False
     places = {place for source in sources for place in _places(source)}
     return sum(stored_bytes(place) for place in places) < _LOCAL_BYTES
+
+
+def _on_cluster(execution: Execution) -> bool:
+    return bool(execution.address or os.environ.get("RAY_ADDRESS"))
 
 
 def _places(source: str) -> list[str]:

@@ -14,9 +14,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 TOKEN = "not-a-secret-0123456789abcdef0123456789abcdef"
@@ -30,6 +30,7 @@ class Nodes:
     address: str
     folder: Path
     environment: dict[str, str]
+    gcs: str
 
     def log_of(self, job_id: str) -> str:
         """All that the job's driver has written."""
@@ -59,8 +60,12 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running_nodes() -> Iterator[Nodes]:
-    """Start the two nodes, give them when a job can be submitted, and end them."""
+def running_nodes(worker_in: Sequence[str] = ()) -> Iterator[Nodes]:
+    """Start the two nodes, give them when a job can be submitted, and end them.
+
+    Args:
+        worker_in: a command that starts the worker node's command, its further arguments.
+    """
     # A short path: the sockets below it have names of at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     gcs, dashboard, agent, agent_grpc, client = free_ports(5)
@@ -80,18 +85,109 @@ def running_nodes() -> Iterator[Nodes]:
     address = f"http://127.0.0.1:{dashboard}"
     try:
         with ExitStack() as stack:
-            for count, (name, options) in enumerate((("head", head), ("worker", worker)), 1):
+            starts = (("head", (), head), ("worker", worker_in, worker))
+            for count, (name, prefix, options) in enumerate(starts, 1):
                 log = stack.enter_context((folder / f"{name}.log").open("wb"))
                 process = subprocess.Popen(
-                    ["ray", "start", *options.split()], env=variables | {"RAY_AUTH_MODE": "token"},
+                    [*prefix, "ray", "start", *options.split()],
+                    env=variables | {"RAY_AUTH_MODE": "token"},
                     start_new_session=True, stdin=subprocess.DEVNULL, stdout=log,
                     stderr=subprocess.STDOUT,
                 )  # fmt: skip
                 stack.callback(_end, process)
                 _wait_for(count, address, process, folder / f"{name}.log")
-            yield Nodes(address, folder, variables)
+            yield Nodes(address, folder, variables, f"127.0.0.1:{gcs}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Cluster:
+    """A head without task CPUs and nodes of one CPU each, every one a raylet that can be killed.
+
+    Args:
+        folder: for logs and sockets; its path is short.
+        more: variables that the workers of nodes get.
+    """
+
+    folder: Path
+    more: dict[str, str]
+    gcs: int = 0
+    head: subprocess.Popen[bytes] | None = None
+    nodes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _started: int = 0
+
+    @property
+    def address(self) -> str:
+        """Where a driver connects."""
+        return f"127.0.0.1:{self.gcs}"
+
+    def environment(self) -> dict[str, str]:
+        """Variables of a driver."""
+        return environment(self.folder) | {"RAY_AUTH_MODE": "token"}
+
+    def start(self) -> None:
+        """Start the head, which knows of a dead node within seconds."""
+        (self.gcs,) = free_ports(1)
+        self.head = self._ray_start(
+            "head", f"--head --num-cpus=0 --port={self.gcs} --include-dashboard=false "
+            f"--temp-dir={self.folder}"
+        )  # fmt: skip
+        deadline = time.monotonic() + _READY_SEC
+        while time.monotonic() < deadline and self.head.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.gcs), timeout=1):
+                return
+            time.sleep(0.1)
+        raise RuntimeError((self.folder / "head.log").read_text())
+
+    def complete(self, count: int) -> None:
+        """Start nodes until there are so many; does not wait for them."""
+        self.nodes = {pid: node for pid, node in self.nodes.items() if _members(pid)}
+        while len(self.nodes) < count:
+            self._started += 1
+            name = f"n{self._started}"
+            node = self._ray_start(
+                name, f"--num-cpus=1 --address={self.address} --temp-dir={self.folder}/{name}"
+            )
+            self.nodes[node.pid] = node
+
+    def kill(self, session: int) -> None:
+        """End a node at once: its raylet and its workers, as by a power failure."""
+        node = self.nodes.pop(session)
+        for pid in _members(session):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        node.wait()
+
+    def end(self) -> None:
+        """End all that was started."""
+        for node in [*self.nodes.values(), *([self.head] if self.head else [])]:
+            _end(node)
+
+    def _ray_start(self, name: str, options: str) -> subprocess.Popen[bytes]:
+        quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4"}
+        with (self.folder / f"{name}.log").open("wb") as log:
+            return subprocess.Popen(
+                ["ray", "start", "--block", "--object-store-memory=100000000", *options.split()],
+                env=self.environment() | quick | self.more, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+
+
+@contextmanager
+def running_cluster(more: dict[str, str]) -> Iterator[Cluster]:
+    """Start a head; end it and all its nodes.
+
+    Args:
+        more: variables that the workers of nodes get.
+    """
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp")), more)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.end()
+        shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
 def _wait_for(count: int, address: str, process: subprocess.Popen[bytes], log: Path) -> None:

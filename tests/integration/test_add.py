@@ -699,7 +699,7 @@ def test_random_additions(tmp_path, seed):
                 if not name.startswith("objects") and name != "frames_in"
             )  # fmt: skip
         document = json.loads((out / "split.json").read_text())
-        assert "max_class_deviation_points" in json.dumps(document["certificate"])
+        assert "max_deviation_points" in json.dumps(document["certificate"])
     assert engine.verify(str(out))["status"] == "VERIFIED"
     if group_by != "none":
         split_of = defaultdict(set)

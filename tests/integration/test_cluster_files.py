@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 import yaml
 
+from engine.pipeline import RayRunner
 from engine.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,7 @@ def test_the_head_runs_no_tasks_and_has_room_for_the_driver(name):
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_a_worker_has_the_documented_memory_for_every_task(name):
     of_task = float(re.search(r"reserve (\d+) GiB a CPU", README).group(1)) * GIB
+    assert RayRunner().task_memory_bytes == of_task
     for group in cluster_spec(name)["workerGroupSpecs"]:
         [worker] = group["template"]["spec"]["containers"]
         cpus = int(group["rayStartParams"]["num-cpus"])

@@ -8,15 +8,19 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.errors import ExportError, RunError
+import engine
+from engine.config import Config, Execution
+from engine.errors import CrashError, ExportError, RunError
 from engine.pipeline import RayRunner
-from engine.tasks import LocalRunner, Task, require_complete
+from engine.sample_export import write_sample_export
+from engine.tasks import LocalRunner, Task, portions, require_complete
 from engine.work import Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,15 +175,25 @@ def test_lost_attempts_are_counted_and_the_slowest_task_is_named(runner, tmp_pat
     assert found["slowest"]["seconds"] <= found["busy_sec"] < found["seconds"]
 
 
-def test_a_task_that_always_kills_its_worker_is_named_after_four_attempts(runner, tmp_path):
+def test_a_task_that_always_kills_its_worker_is_named_after_five_attempts(runner, tmp_path):
     counter = tmp_path / "attempts"
     tasks = plan((tmp_path / "a", 0), (counter, 1000))
     with pytest.raises(RunError) as info:
         runner.run(die_until, tasks, stage="scan")
-    assert info.value.where == "scan"
-    assert "a worker died 4 times" in str(info.value)
-    assert "unfinished are 1 of 2 tasks: k1;" in str(info.value)
-    assert counter.stat().st_size == 4
+    assert isinstance(info.value, CrashError)
+    assert info.value.where == "scan: k1"
+    assert "a worker died each time" in str(info.value)
+    assert counter.stat().st_size == 5, "four times among others, once alone"
+
+
+def test_the_others_are_done_and_the_one_that_crashes_is_handed_back(runner, tmp_path):
+    tasks = plan((tmp_path / "x", 1000), *[(tmp_path / f"a{n}", 0) for n in range(5)])
+    tasks[0] = replace(tasks[0], about="a.zip")
+    crashed = []
+    results = runner.run(die_until, tasks, stage="scan", on_crash=crashed.append)
+    assert crashed == tasks[:1]
+    assert results == {f"k{n}": "alive" for n in range(1, 6)}
+    assert tasks[0].name == "k0 (a.zip)"
 
 
 def test_no_more_tasks_at_once_than_workers(runner):
@@ -195,6 +209,57 @@ def test_no_more_tasks_at_once_than_workers(runner):
 
 def test_a_task_has_one_thread(runner):
     assert runner.run(threads, plan(0), stage="scan") == {"k0": ("1", 1)}
+
+
+def test_more_memory_than_any_node_has_is_not_waited_for(runner):
+    with RayRunner(task_memory_bytes=2**60) as greedy:
+        assert greedy.run(squares, plan(3), stage="scan")["k0"]["count"] == 3
+
+
+def test_tasks_are_placed_by_the_memory_they_reserve(runner):
+    import ray
+
+    (node,) = [each["Resources"] for each in ray.nodes()]
+    half = int(node["memory"] * 0.6)
+    with RayRunner(task_memory_bytes=half) as large:
+        spans = large.run(span, plan(*[0.3] * 4), stage="scan").values()
+    assert node["CPU"] == 2
+    assert most_at_once(spans) == 1
+
+
+def stored_so_far():
+    """All bytes that were ever put into the object store of the one node, in plasma."""
+    import ray
+    from ray._private.internal_api import node_stats
+
+    (node,) = ray.nodes()
+    return node_stats(
+        node["NodeManagerAddress"], node["NodeManagerPort"]
+    ).store_stats.cumulative_created_bytes
+
+
+def put_5_mb(_):
+    import ray
+
+    return len(ray.get(ray.put(os.urandom(5_000_000))))
+
+
+def test_images_never_enter_the_object_store(runner, tmp_path):
+    before = stored_so_far()
+    runner.run(put_5_mb, plan(0), stage="scan")
+    assert 5_000_000 < stored_so_far() - before < 6_000_000, "what is put there is seen"
+    export = tmp_path / "heavy.zip"
+    write_sample_export(
+        export, frames=400, width=640, height=360, dialect="coco", image_format="jpg",
+        image_bytes=150_000, distinct_images=5, truth=False,
+    )  # fmt: skip
+    assert export.stat().st_size > 50_000_000
+    before = stored_so_far()
+    config = Config(shard_bytes=2**23, formats=("hf", "llava"))
+    execution = Execution(runner="ray", frames_per_range=20)
+    summary = engine.prepare([str(export)], str(tmp_path / "out"), config, execution)
+    assert summary["runner"] == "ray"
+    assert stored_so_far() - before < 2_000_000, "of all tasks together, and none is freed in it"
 
 
 SCRIPT = """
@@ -240,8 +305,8 @@ def test_standard_output_belongs_to_the_driver_and_a_joined_ray_lives_on(runner,
 def test_a_lost_row_is_named_and_a_double_one_is_not_counted(runner, monkeypatch):
     outcomes = RayRunner._outcomes
 
-    def losing(self, function, tasks, stage):
-        for outcome in outcomes(self, function, tasks, stage):
+    def losing(self, function, tasks, stage, **more):
+        for outcome in outcomes(self, function, tasks, stage, **more):
             if outcome[0] != "k2":
                 yield outcome
                 yield outcome
@@ -251,6 +316,18 @@ def test_a_lost_row_is_named_and_a_double_one_is_not_counted(runner, monkeypatch
     with pytest.raises(RunError, match=r"scan: 1 of 4 tasks did not finish: k2$"):
         runner.run(squares, plan(0, 1, 2, 3), stage="scan", on_done=lambda key, _: done.append(key))
     assert sorted(done) == ["k0", "k1", "k3"]
+
+
+def test_a_plan_is_handed_over_in_portions_of_bounded_size(runner, monkeypatch):
+    tasks = plan(*[b"x" * size for size in (10, 2000, 10, 10, 900, 200, 10)])
+    cut = list(portions(tasks, 1000))
+    assert [task for portion in cut for task in portion] == tasks
+    assert [[len(task.payload) for task in portion] for portion in cut] == [
+        [10], [2000], [10, 10, 900], [200, 10],
+    ]  # fmt: skip
+    assert list(portions([], 1000)) == []
+    monkeypatch.setattr("engine.pipeline._PORTION_BYTES", 1000)
+    assert list(runner.run(len, tasks, stage="scan").values()) == [10, 2000, 10, 10, 900, 200, 10]
 
 
 def test_the_plan_is_compared_with_what_came_back():

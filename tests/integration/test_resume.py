@@ -582,7 +582,8 @@ def test_the_command_line_says_what_was_resumed(sources, tmp_path):
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 from pathlib import Path
 from engine import shard_writer, shards
 from jobs.prepare import main
@@ -648,7 +649,8 @@ def wait_for(condition, child, seconds=90):
 # With real Ray: the driver waits in the middle of the write stage, and says who is there.
 
 ON_RAY = """
-import functools, json, os, sys, time
+import functools, json, os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from engine import shard_writer, shards
 from jobs.prepare import main

@@ -211,7 +211,7 @@ def test_workers_that_print_and_die_do_not_spoil_the_document(tmp_path):
     prepare([source], undisturbed, "--rows-per-shard", "6", "--validation", "strict")
     assert digests(tmp_path / "once") == digests(undisturbed)
 
-    assert (tmp_path / "always.attempts").read_text() == "xxxx"
+    assert (tmp_path / "always.attempts").read_text() == "xxxxx"
     error = json.loads((tmp_path / "always.stdout").read_text())
     assert (error["status"], error["exit_code"]) == ("ERROR", 3)
     assert "train-00001" in error["error"]

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from engine.errors import RunError, UsageError
-from engine.pipeline import _attempt
+from engine.ray_worker import attempt
 from engine.sample_export import write_sample_export
 from engine.version import VERSION, build
 from jobs.cli import main
@@ -367,9 +367,9 @@ def test_a_task_refuses_to_run_under_other_sources():
     import pickle
 
     row = {"key": "k", "payload": pickle.dumps(4)}
-    done = _attempt(row, function=abs, stage="scan", build_of_driver=build())
+    done = attempt(row, function=abs, stage="scan", build_of_driver=build())
     assert (done["ok"], pickle.loads(done["pickled"])) == (True, 4)
-    refused = _attempt(row, function=abs, stage="scan", build_of_driver="0.0.9 (sources 0)")
+    refused = attempt(row, function=abs, stage="scan", build_of_driver="0.0.9 (sources 0)")
     error = pickle.loads(refused["pickled"])
     assert not refused["ok"]
     assert isinstance(error, RunError)

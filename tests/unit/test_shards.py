@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from engine.apart import Care
 from engine.box_text import BoxStyle
 from engine.config import Config
 from engine.conversations import TextRules
@@ -214,3 +215,24 @@ def test_a_quarantined_row_is_in_no_split(tmp_path, scanned):
     assert place == {
         "split": None, "shard": "quarantine/data-00000.arrow", "row": 0, "status": "quarantined"
     }  # fmt: skip
+
+
+def test_images_read_in_a_process_apart_give_the_same_bytes(tmp_path, scanned):
+    _, result = scanned
+    task = shard(tmp_path, ((result.rows_path, np.arange(6)),))
+    together = write_shard(task)
+    assert write_shard(replace(task, care=Care.APART)) == together
+
+
+def test_a_shard_that_must_not_be_read_is_left_out_whole(tmp_path, scanned):
+    _, result = scanned
+    rows = ((result.rows_path, np.arange(6)),)
+    written = write_shard(shard(tmp_path, rows, care=Care.UNREAD))
+    assert (written.rows, written.left_out, written.image_bytes) == (0, (0, 1, 2, 3, 4, 5), 0)
+    assert [issue.code for issue in written.issues] == ["frame_crashed"] * 6
+    (tmp_path / "a.zip").unlink()
+    known = tuple(("frame_crashed: it is so",) for _ in range(6))
+    aside = write_shard(shard(tmp_path, rows, split="quarantine", reasons=known))
+    assert (aside.rows, aside.issues) == (6, ())
+    loaded = arrow_of(shard(tmp_path, rows, split="quarantine", reasons=known))
+    assert undecoded(loaded)[:] == [None] * 6

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pycocotools import mask as coco
 
+from engine.apart import Care
 from engine.records import FRAME_SCHEMA, ISSUE_SCHEMA
 from engine.sample_export import write_sample_export
 from engine.stages import scan_range
@@ -59,3 +60,29 @@ def test_a_scan_again_writes_the_same_bytes(tmp_path):
         paths = (result.rows_path, result.issues_path)
         digests.append([(tmp_path / p).read_bytes() for p in paths])
     assert digests[0] == digests[1]
+
+
+def test_each_frame_in_a_process_of_its_own_gives_the_same(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", mask_truncated=[4], orphan_images=1, **SMALL)
+    (task,) = scans(tmp_path, truth)
+    together = scan_range(task)
+    rows, issues = read_table(together.rows_path), read_table(together.issues_path)
+    apart = scan_range(replace(task, care=Care.APART))
+    assert apart == together
+    assert read_table(apart.rows_path).equals(rows)
+    assert read_table(apart.issues_path).equals(issues)
+
+
+def test_a_range_that_must_not_be_looked_at_still_is_counted(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    (task,) = scans(tmp_path, truth)
+    seen = read_table(scan_range(task).rows_path)
+    truth.path.unlink()
+    unread = scan_range(replace(task, care=Care.UNREAD))
+    rows, issues = read_table(unread.rows_path), read_table(unread.issues_path)
+    for name in ("id", "frame_index", "objects_declared", "image_name", "image_crc32"):
+        assert rows[name].equals(seen[name])
+    assert set(rows["errors"].to_pylist()) == {1}
+    assert not any(rows["masks"].to_pylist())
+    assert issues["code"].to_pylist() == ["frame_crashed"] * 6
+    assert issues["frame_id"].to_pylist() == rows["id"].to_pylist()

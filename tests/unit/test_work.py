@@ -1,6 +1,7 @@
 """Where tasks run, by the size of the inputs and the user's word, and what a person sees of it."""
 
 import os
+from dataclasses import replace
 from typing import ClassVar
 from unittest import mock
 
@@ -8,7 +9,8 @@ import pytest
 
 from engine import work
 from engine.config import Execution
-from engine.errors import RunError
+from engine.errors import CrashError, RunError
+from engine.task_records import TaskRecords
 from engine.tasks import LocalRunner, Task
 from engine.work import Work, start_work
 
@@ -18,9 +20,9 @@ class FakeRay:
 
     made: ClassVar[list] = []
 
-    def __init__(self, *, workers=None, address=None, questions=0):
+    def __init__(self, *, workers=None, address=None, places=(), questions=0):
         self.workers, self.address, self.questions = workers, address, questions
-        self.ran, self.left = [], False
+        self.ran, self.left, self.joins, self.crashes = [], False, False, set()
         FakeRay.made.append(self)
 
     def __enter__(self):
@@ -34,10 +36,20 @@ class FakeRay:
         self.questions -= 1
         return self.questions < 0
 
-    def run(self, function, tasks, *, stage, on_done=None):
+    def run(self, function, tasks, *, stage, on_done=None, on_crash=None):
         self.ran += [task.key for task in tasks]
+        crashed = [task for task in tasks if self._crashes(task.payload)]
         # Workers finish in an order of their own.
-        return LocalRunner().run(function, tasks[::-1], stage=stage, on_done=on_done)
+        sound = [task for task in tasks[::-1] if task not in crashed]
+        results = LocalRunner().run(function, sound, stage=stage, on_done=on_done)
+        for task in crashed:
+            on_crash(task)
+        return results
+
+    def _crashes(self, payload):
+        while isinstance(payload, tuple):  # whose it is, and what it is
+            payload = payload[1]
+        return payload in self.crashes
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +96,41 @@ def test_without_leave_nothing_begins_here():
     runner = FakeRay(questions=9)
     Work(runner).run(double, plan(1, 2), stage="scan")
     assert runner.ran == ["k0", "k1"]
+
+
+def test_nothing_begins_here_beside_a_cluster_or_where_a_crash_is_to_be_survived():
+    runner = FakeRay(questions=9)
+    runner.joins = True
+    Work(runner).run(double, plan(1, 2), stage="open", while_starting=True)
+    assert runner.ran == ["k0", "k1"]
+    runner = FakeRay(questions=9)
+    Work(runner).run(double, plan(1), stage="open", while_starting=True, rescue=lambda _: None)
+    assert runner.ran == ["k0"]
+
+
+def less(value):
+    return value - 1 if value > 10 else None
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_crashes_is_run_again_with_less_until_it_does_not(tmp_path, recorded):
+    runner, done = FakeRay(), []
+    runner.crashes = {12, 11}
+    records = TaskRecords(folder=str(tmp_path), resumed=False) if recorded else None
+    results = Work(runner, records=records).run(
+        double, plan(3, 12, 5), stage="scan", rescue=less, each=done.append
+    )
+    assert results == [6, 20, 10]
+    assert sorted(done) == [6, 10, 20]
+    assert runner.ran == ["k0", "k1", "k2", "k1", "k1"]
+
+
+def test_what_crashes_with_the_least_of_it_ends_the_run_by_name():
+    runner = FakeRay()
+    runner.crashes = {10}
+    tasks = [replace(plan(10)[0], about="a.zip")]
+    with pytest.raises(CrashError, match=r"scan: k0 \(a\.zip\): a worker died each time"):
+        Work(runner).run(double, tasks, stage="scan", rescue=less)
 
 
 def test_an_error_comes_through_and_the_time_is_kept():

@@ -1,0 +1,63 @@
+"""Locations: what may be named, and what must not be written down."""
+
+import sys
+
+import pytest
+
+from engine.errors import UsageError
+from engine.locations import require_location
+
+SECRETS = [
+    "s3://AKIA123:hunter2@bucket/exports",
+    "https://user:hunter2@host/export.zip",
+    "https://host/export.zip?X-Amz-Signature=hunter2&X-Amz-Date=1",
+    "https://account.blob.host/c/e.zip?sv=2020&sig=hunter2",
+    "https://host/e.zip?a=1&access_token=hunter2",
+]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_a_secret_is_refused_and_not_repeated(url):
+    with pytest.raises(UsageError, match="holds credentials") as caught:
+        require_location(url)
+    assert "hunter2" not in str(caught.value)
+    assert "AKIA123" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "export.zip", "/exports/a@b:c.zip", "odd?sig=1", "file:///a:b@c", "memory://a/b",
+        "s3://bucket/a:b@c/d.zip", "abfs://container@account.dfs.host/out",
+        "hf://datasets/name/set@main/exports", "https://host/export.zip?version=3",
+    ],
+)  # fmt: skip
+def test_what_holds_no_secret_is_taken(location):
+    if location.startswith("abfs://"):
+        pytest.importorskip("adlfs", reason="of the extra `azure`")
+    require_location(location)
+
+
+@pytest.mark.parametrize(
+    ("url", "package", "extra"),
+    [
+        ("s3://b/o", "s3fs", "s3"),
+        ("gs://b/o", "gcsfs", "gcs"),
+        ("gcs://b/o", "gcsfs", "gcs"),
+        ("abfs://c/o", "adlfs", "azure"),
+        ("az://c/o", "adlfs", "azure"),
+    ],
+)
+def test_a_missing_package_is_named_by_its_extra(url, package, extra, monkeypatch):
+    known = sys.modules["fsspec.registry"]  # what was imported before is not imported again
+    for name in ("s3", "s3a", "gs", "gcs", "abfs", "az"):
+        monkeypatch.delitem(known._registry, name, raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UsageError, match=rf"pip install 'sam2prep\[{extra}\]'"):
+        require_location(url)
+
+
+def test_a_protocol_that_nobody_knows_is_refused():
+    with pytest.raises(UsageError, match=r"s4:// is no protocol .* expected a path, s3://"):
+        require_location("s4://bucket/out")
