@@ -20,11 +20,11 @@ from engine.arrivals import find_sources
 from engine.config import Config, Execution
 from engine.config_file import config_from
 from engine.dataset_build import Built, build
-from engine.errors import ConfigError, OutputError, UsageError
+from engine.errors import ConfigError, UsageError
 from engine.held_dataset import files_aside, held_dataset, is_of_split
 from engine.history_record import Version, read_version
 from engine.intake import Intake, take_in
-from engine.manifest import OutState, read_json, state_of
+from engine.manifest import read_json, require_dataset
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
@@ -92,7 +92,7 @@ def add(
             "add", new, config.to_json(), held=held.manifest["digest"], changes=changes,
             frames_per_range=execution.frames_per_range, **said,
         )  # fmt: skip
-        read, places = [*new, out] if resplit else new, [out, config.frames]
+        read, places = [*new, out] if resplit else new, [out, changes.get("frames")]
         with (
             RunInProgress(out, record, execution.resume) as records,
             start_work(execution, read, progress, records, places=places) as work,
@@ -114,11 +114,7 @@ def _not_in_yet(exports: Sequence[str], held: Version, config: Config) -> list[s
 
 def _check(out: str, changes: Mapping[str, Any], on_conflict: str) -> None:
     """Refuse wrong usage before anything is locked."""
-    state = state_of(out)
-    if state not in (OutState.FINISHED, OutState.PENDING):
-        raise OutputError(
-            out, "holds no finished dataset", got=str(state), advice="use: sam2prep prepare"
-        )
+    require_dataset(out)
     if on_conflict not in _POLICIES:
         raise ConfigError(
             "--on-conflict", "not understood", got=on_conflict, expected=" | ".join(_POLICIES)

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from engine.config import Config
-from engine.errors import OutputError, RunError
-from engine.manifest import OutState, read_json, read_manifest, state_of
+from engine.errors import RunError
+from engine.manifest import read_json, read_manifest, require_dataset
 from engine.storage import join
 from engine.version import VERSION
 
@@ -101,11 +101,7 @@ def history(out: str) -> dict[str, Any]:
         OutputError: there is no finished dataset.
         RunError: its summary cannot be read.
     """
-    state = state_of(out)
-    if state not in (OutState.FINISHED, OutState.PENDING):
-        raise OutputError(
-            out, "holds no finished dataset", got=str(state), advice="use: sam2prep prepare"
-        )
+    require_dataset(out)
     try:
         return {"out": out, "versions": _record(read_json(join(out, "summary.json")))}
     except (KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from engine.choices import FORMATS
-from engine.errors import RunError
+from engine.errors import OutputError, RunError
 from engine.locations import require_location
 from engine.storage import FileDigest, exists, is_file, join, list_files, read_bytes
 from engine.version import VERSION
@@ -37,6 +37,7 @@ __all__ = [
     "owned",
     "read_json",
     "read_manifest",
+    "require_dataset",
     "sealed",
     "state_of",
     "versions",
@@ -215,6 +216,20 @@ def _state_of(out: str) -> OutState:
     if reported and read_json(join(out, "report", "validation.json")).get("status") == "FAILED":
         return OutState.FAILED
     return OutState.UNFINISHED if set(files) - {LOCK} else OutState.EMPTY
+
+
+def require_dataset(out: str) -> None:
+    """Refuse a place that holds no finished dataset; one whose publication is pending is one.
+
+    Raises:
+        OutputError: it holds something else, or nothing.
+        UsageError, RunError: as `state_of`.
+    """
+    state = state_of(out)
+    if state not in (OutState.FINISHED, OutState.PENDING):
+        raise OutputError(
+            out, "holds no finished dataset", got=str(state), advice="use: sam2prep prepare"
+        )
 
 
 def owned(out: str) -> set[str]:

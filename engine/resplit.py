@@ -13,9 +13,9 @@ from typing import Any
 from engine.config import Config, Execution
 from engine.config_file import config_from
 from engine.dataset_build import build
-from engine.errors import ConfigError, OutputError, RunError
+from engine.errors import ConfigError, RunError
 from engine.history_record import read_version
-from engine.manifest import OutState, state_of
+from engine.manifest import require_dataset
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
@@ -57,11 +57,7 @@ def split(
             on from what was done.
     """
     execution = execution or Execution()
-    if state_of(out) not in (OutState.FINISHED, OutState.PENDING):
-        raise OutputError(
-            out, "holds no finished dataset", got=str(state_of(out)),
-            advice="use: sam2prep prepare",
-        )  # fmt: skip
+    require_dataset(out)
     with writing(out, "sam2prep split") as staging:
         held = read_version(out)
         config = _config(held.config, changes)

@@ -1,6 +1,5 @@
 """Exports added to a prepared dataset: nothing that is there is harmed, and nothing is lost."""
 
-import hashlib
 import json
 import random
 import shutil
@@ -15,17 +14,18 @@ import pytest
 from click.testing import CliRunner
 
 import engine
-from engine import arrivals, shards
+from engine import addition, arrivals, shards
 from engine.choices import FORMATS
 from engine.errors import ConfigError, OutputError, UsageError
 from engine.sample_export import write_sample_export
 from engine.split_file import read_assignment
-from engine.storage import list_files, read_bytes
+from engine.storage import read_bytes
 from jobs.cli import main
+from tests.digests import tree
+from tests.small_exports import SMALL, write_videos
 from tests.unit.test_preparation import rewrite
 
 HERE = engine.Execution(runner="local")
-SMALL = {"width": 64, "height": 48, "truth": False, "frames": 12}
 ALL = {"formats": FORMATS, "validation": "standard", "rows_per_shard": 5}
 SPLITS = ("train", "validation", "test")
 
@@ -41,12 +41,7 @@ def sources(tmp_path_factory):
         {"seed": 4, "paint": False, "labels": ("cat", "object_1")},
         {"seed": 5, "dialect": "coco", "image_crc_flip": [3]},
     ]
-    paths = []
-    for number, more in enumerate(several):
-        path = place / f"v{number}.zip"
-        write_sample_export(path, filename=f"v{number}.mp4", **SMALL | more)
-        paths.append(str(path))
-    return paths
+    return write_videos(place, several)
 
 
 def prepare(sources, out, **config):
@@ -55,14 +50,6 @@ def prepare(sources, out, **config):
 
 def add(out, *sources, changes=None, **how):
     return engine.add(str(out), [str(s) for s in sources], changes, HERE, **how)
-
-
-def tree(out, without=("summary.json",)):
-    return {
-        name: hashlib.sha256(read_bytes(f"{out}/{name}")).hexdigest()
-        for name in list_files(str(out))
-        if name not in without
-    }
 
 
 def rows(out, *columns):
@@ -609,6 +596,20 @@ def test_wrong_usage(sources, tmp_path, changes, how, says):
         add(tmp_path / "out", sources[0], changes=changes, **how)
     assert says in str(caught.value)
     assert tree(tmp_path / "out", without=()) == before
+
+
+def test_workers_are_asked_for_the_frames_of_the_new_exports(sources, tmp_path, monkeypatch):
+    prepare(sources[:1], tmp_path / "out")
+    asked = []
+
+    def started(*args, places, **how):
+        asked.extend(places)
+        raise NotImplementedError
+
+    monkeypatch.setattr(addition, "start_work", started)
+    with pytest.raises(NotImplementedError):
+        add(tmp_path / "out", sources[1], changes={"frames": str(tmp_path)})
+    assert asked == [str(tmp_path / "out"), str(tmp_path)]
 
 
 def test_there_has_to_be_a_dataset(sources, tmp_path):

@@ -1,6 +1,5 @@
 """A cluster of three nodes that die under a run: it completes, with the bytes of a laptop's run."""
 
-import hashlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ import pytest
 import engine
 from engine.config import Config, Execution
 from engine.sample_export import write_sample_export
+from tests.digests import tree
 from tests.ray_nodes import running_cluster
 from tests.watching import Watch
 
@@ -50,15 +50,7 @@ def expected(export, tmp_path_factory):
         [str(export)], str(out), Config(rows_per_shard=8),
         Execution(runner="local", frames_per_range=4),
     )  # fmt: skip
-    return digests_below(out)
-
-
-def digests_below(out):
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "summary.json"
-    }
+    return tree(out)
 
 
 def driver(cluster, export, out):
@@ -111,7 +103,7 @@ def test_a_node_dies_in_scan_and_one_in_write(cluster, watch, export, expected, 
         assert session in watch.sessions(stage, unfinished=True), "it was at no task when it died"
     assert len(set(watch.sessions("scan"))) == 3
     assert len(set(watch.sessions("write"))) == 2
-    assert digests_below(out) == expected
+    assert tree(out) == expected
 
 
 def test_the_driver_dies_and_the_same_command_goes_on(cluster, watch, export, expected, tmp_path):
@@ -131,7 +123,7 @@ def test_the_driver_dies_and_the_same_command_goes_on(cluster, watch, export, ex
     assert summary["resumed"]["taken_over"] >= 24 + 3
     assert watch.sessions("scan") == [], "all had been scanned before the driver died again"
     assert 0 < len(watch.sessions("write")) < FRAMES // 8
-    assert digests_below(out) == expected
+    assert tree(out) == expected
 
 
 @pytest.mark.long
@@ -147,7 +139,7 @@ def test_workers_die_in_the_middle_of_tasks(cluster, watch, export, expected, tm
     assert summary["runner"] == "ray"
     assert watch.sessions("scan", unfinished=True)
     assert watch.sessions("write", unfinished=True)
-    assert digests_below(out) == expected
+    assert tree(out) == expected
 
 
 @pytest.mark.long
@@ -160,4 +152,4 @@ def test_a_slow_node_holds_nobody_up_for_ever(cluster, watch, export, expected, 
     assert summary["runner"] == "ray"
     tasks = watch.sessions("scan")
     assert 0 < tasks.count(slow) < len(tasks)
-    assert digests_below(out) == expected
+    assert tree(out) == expected

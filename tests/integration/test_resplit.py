@@ -1,6 +1,5 @@
 """A prepared dataset split anew has the bytes of one that was prepared with the new split."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from engine import dataset_build
 from engine.choices import FORMATS
 from engine.errors import ConfigError, OutputError, RunError
 from engine.sample_export import write_sample_export
-from engine.storage import list_files, read_bytes
 from jobs.cli import main
+from tests.digests import tree
+from tests.small_exports import SMALL, write_videos
 
 HERE = engine.Execution(runner="local")
-SMALL = {"width": 64, "height": 48, "truth": False}
 ALL = {"formats": FORMATS, "validation": "standard", "rows_per_shard": 5}
 
 
@@ -33,24 +32,11 @@ def sources(tmp_path_factory):
         {"frames_without_image": [1], "seed": 3, "image_format": "jpg"},
         {"seed": 4, "paint": False, "labels": ("cat", "object_1")},
     ]
-    paths = []
-    for number, more in enumerate(several):
-        path = place / f"v{number}.zip"
-        write_sample_export(path, frames=12, filename=f"v{number}.mp4", **SMALL | more)
-        paths.append(str(path))
-    return paths
+    return write_videos(place, several)
 
 
 def prepare(sources, out, **config):
     return engine.prepare(sources, str(out), engine.Config(**ALL | config), HERE)
-
-
-def tree(out, without=("summary.json",)):
-    return {
-        name: hashlib.sha256(read_bytes(f"{out}/{name}")).hexdigest()
-        for name in list_files(str(out))
-        if name not in without
-    }
 
 
 CHANGES = [
@@ -112,9 +98,7 @@ def test_images_beside_the_dataset(sources, tmp_path):
 def test_an_image_that_turned_out_bad_is_divided_as_in_a_first_run(tmp_path):
     """A first run finds it when its shard is planned already: the same bytes take the same plan."""
     out, fresh = tmp_path / "out", tmp_path / "fresh"
-    write_sample_export(
-        tmp_path / "a.zip", frames=12, image_crc_flip=[2, 5], dialect="coco", **SMALL
-    )
+    write_sample_export(tmp_path / "a.zip", image_crc_flip=[2, 5], dialect="coco", **SMALL)
     first = prepare([str(tmp_path / "a.zip")], out)
     for seed in (2, 1):
         summary = engine.split(str(out), {"split": "random", "seed": seed}, HERE)

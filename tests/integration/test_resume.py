@@ -1,7 +1,6 @@
 """A run that dies anywhere is continued by its own command, to the bytes of one that did not."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -24,14 +23,15 @@ from engine.choices import FORMATS
 from engine.errors import ResumeError, RunError
 from engine.manifest import OutState, state_of
 from engine.sample_export import write_sample_export
-from engine.storage import AtomicFile, list_files, read_bytes, remove
+from engine.storage import AtomicFile, list_files, remove
 from engine.task_records import RecordedTask
 from jobs.cli import main
+from tests.digests import tree
+from tests.small_exports import SMALL, write_videos
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 HERE = {"runner": "local", "frames_per_range": 5}
-SMALL = {"width": 64, "height": 48, "truth": False}
 ALL = {"formats": FORMATS, "images": "path", "validation": "standard", "rows_per_shard": 6}
 
 
@@ -48,26 +48,12 @@ def sources(tmp_path_factory):
         {"seed": 3, "image_format": "jpg", "image_truncated": [2], "dialect": "coco"},
         {"seed": 4, "paint": False, "labels": ("cat", "object_1")},
     ]
-    paths = []
-    for number, more in enumerate(several):
-        path = place / f"v{number}.zip"
-        write_sample_export(path, frames=12, filename=f"v{number}.mp4", **SMALL | more)
-        paths.append(str(path))
-    return paths
+    return write_videos(place, several)
 
 
 def prepare(sources, out, *, resume=None, **config):
     execution = engine.Execution(resume=resume, **HERE)
     return engine.prepare(sources, str(out), engine.Config(**ALL | config), execution)
-
-
-def tree(out, without=("summary.json",)):
-    """Digests of all files; paths of images in rows are those of the place."""
-    return {
-        name: hashlib.sha256(read_bytes(f"{out}/{name}")).hexdigest()
-        for name in list_files(str(out))
-        if name not in without
-    }
 
 
 @pytest.fixture(scope="module")
@@ -414,7 +400,7 @@ def own(tmp_path):
     """Two exports of the test's own, which it may change."""
     paths = [tmp_path / "a.zip", tmp_path / "b.zip"]
     for seed, path in enumerate(paths):
-        write_sample_export(path, frames=12, filename=f"{seed}.mp4", seed=seed, **SMALL)
+        write_sample_export(path, filename=f"{seed}.mp4", seed=seed, **SMALL)
     return [str(path) for path in paths]
 
 
@@ -423,7 +409,7 @@ def test_an_export_that_was_changed_since_is_refused_until_it_is_put_back(own, t
     done = die(own, out, 12)
     assert done[-1][0] in ("track", "write")
     held = Path(own[1]).read_bytes()
-    write_sample_export(Path(own[1]), frames=12, filename="1.mp4", seed=9, **SMALL)
+    write_sample_export(Path(own[1]), filename="1.mp4", seed=9, **SMALL)
     with pytest.raises(ResumeError, match=r"b\.zip: was changed since the unfinished run"):
         prepare(own, out)
     Path(own[1]).write_bytes(held)
@@ -436,14 +422,14 @@ def test_an_export_that_was_changed_since_is_refused_until_it_is_put_back(own, t
 def test_an_export_may_change_while_nothing_depends_on_it(own, tmp_path):
     out = tmp_path / "out"
     assert die(own, out, 1) == [("open", "open-00000")]
-    write_sample_export(Path(own[0]), frames=12, filename="0.mp4", seed=9, **SMALL)
+    write_sample_export(Path(own[0]), filename="0.mp4", seed=9, **SMALL)
     assert prepare(own, out, formats=FORMATS)["resumed"]["taken_over"] == 0
     assert prepare(own, tmp_path / "fresh")["class_counts"]
 
 
 def test_clean_frames_that_were_changed_are_refused(own, tmp_path):
     frames = tmp_path / "frames"
-    write_sample_export(tmp_path / "c", frames=12, paint=False, as_folder=True, **SMALL)
+    write_sample_export(tmp_path / "c", paint=False, as_folder=True, **SMALL)
     (tmp_path / "c").rename(frames)
     out = tmp_path / "out"
     config = {"frames": str(frames)}
@@ -582,8 +568,7 @@ def test_the_command_line_says_what_was_resumed(sources, tmp_path):
 
 
 SLOW = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
+import sys, time
 from pathlib import Path
 from engine import shard_writer, shards
 from jobs.prepare import main
@@ -650,7 +635,6 @@ def wait_for(condition, child, seconds=90):
 
 ON_RAY = """
 import functools, json, os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from engine import shard_writer, shards
 from jobs.prepare import main

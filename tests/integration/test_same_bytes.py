@@ -5,7 +5,6 @@ are chosen to go every way a frame can go: kept, counted once, set aside by a sc
 its image was read.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import pytest
 
 from engine.choices import FORMATS
 from engine.sample_export import write_sample_export
+from tests.digests import tree
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = (
@@ -75,14 +75,6 @@ def prepare(sources, out, *options, hash_seed="0"):
     return json.loads(run.stdout)
 
 
-def digests(out):
-    return {
-        path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.relative_to(out).as_posix() != "summary.json"
-    }
-
-
 def assignment(out):
     index = pq.read_table(out / "index").to_pylist()
     return {row["id"]: row["split"] for row in index}
@@ -117,7 +109,7 @@ def test_ray_writes_the_same_bytes(workers, hash_seed, exports, local, tmp_path)
         exports, out, "--runner", "ray", "--workers", str(workers), hash_seed=hash_seed
     )
     assert summary["runner"] == "ray"
-    assert digests(out) == digests(local[0])
+    assert tree(out) == tree(local[0])
     differing = {"inputs", "out", "runner", "timings", "stages", "history", "digest"}
     for key in summary.keys() - differing:
         assert summary[key] == local[1][key], key
@@ -126,7 +118,7 @@ def test_ray_writes_the_same_bytes(workers, hash_seed, exports, local, tmp_path)
 def test_another_order_of_sources_changes_nothing(exports, local, tmp_path):
     out = tmp_path / "out"
     prepare(reversed(exports), out, "--runner", "local", hash_seed="7")
-    ours, theirs = digests(out), digests(local[0])
+    ours, theirs = tree(out), tree(local[0])
     for name in ("split.json", "index/train-00000.parquet"):
         assert ours[name] == theirs[name]
     assert ours == theirs
@@ -209,7 +201,7 @@ def test_workers_that_print_and_die_do_not_spoil_the_document(tmp_path):
     assert document == json.loads((tmp_path / "once" / "summary.json").read_text())
     undisturbed = tmp_path / "undisturbed"
     prepare([source], undisturbed, "--rows-per-shard", "6", "--validation", "strict")
-    assert digests(tmp_path / "once") == digests(undisturbed)
+    assert tree(tmp_path / "once") == tree(undisturbed)
 
     assert (tmp_path / "always.attempts").read_text() == "xxxxx"
     error = json.loads((tmp_path / "always.stdout").read_text())

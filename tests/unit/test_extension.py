@@ -18,32 +18,15 @@ from engine.group_objective import GroupGoal
 from engine.group_placement import place_groups
 from engine.group_program import prove_groups
 from engine.group_search import enumerate_groups, search_groups
-from engine.split_input import SplitInput, load_of, table_beside
+from engine.split_input import load_of, table_beside
 from engine.splits import Rule, divide_frames, fold_shares
 from engine.swaps import Load
+from tests.split_inputs import made
 
 USUAL = exact_ratios((0.8, 0.1, 0.1))
 SHARES = st.sampled_from(
     [USUAL, exact_ratios((0.5, 0.3, 0.2)), exact_ratios((0.9, 0.1, 0.0)), fold_shares(4)]
 )
-
-
-def made(rows, times=None):
-    """SplitInput of (video, frame_index, {class: instances}) rows."""
-    videos = tuple(dict.fromkeys(video for video, _, _ in rows))
-    names = tuple(dict.fromkeys(name for _, _, row in rows for name in row))
-    entries = [(names.index(name), count) for _, _, row in rows for name, count in row.items()]
-    return SplitInput(
-        ids=[f"{video}/{index:06d}" for video, index, _ in rows],
-        video=np.array([videos.index(video) for video, _, _ in rows], dtype=np.int32),
-        video_names=videos,
-        frame_index=np.array([index for _, index, _ in rows], dtype=np.int64),
-        indptr=np.cumsum([0] + [len(row) for _, _, row in rows], dtype=np.int64),
-        classes=np.array([c for c, _ in entries], dtype=np.int32),
-        counts=np.array([n for _, n in entries], dtype=np.int32),
-        class_names=names,
-        timestamps=None if times is None else np.array(times, dtype=np.float64),
-    )
 
 
 def codes_of(held):
@@ -93,7 +76,7 @@ def datasets(draw, most_videos=9):
     shares = draw(SHARES)
     may = [split for split, share in enumerate(shares) if share]
     held = draw(st.lists(st.sampled_from([-1, -1, *may]), min_size=len(rows), max_size=len(rows)))
-    data = made(rows, [index / 10 for _, index, _ in rows])
+    data = made(rows, times=[index / 10 for _, index, _ in rows])
     strategy = draw(st.sampled_from(["stratified", "random", "temporal"]))
     groups = draw(
         st.sampled_from(
@@ -149,7 +132,7 @@ def test_order_of_frames_videos_and_classes_does_not_matter(dataset, shuffle):
         (rows[i][0], rows[i][1], dict(shuffle.sample(list(rows[i][2].items()), len(rows[i][2]))))
         for i in order
     ]
-    other = made(mixed, [rows[i][1] / 10 for i in order])
+    other = made(mixed, times=[rows[i][1] / 10 for i in order])
     name_of = None if how.groups is None else dict(zip(data.video_names, how.groups, strict=True))
     groups = None if name_of is None else tuple(name_of[video] for video in other.video_names)
     codes = extend(
@@ -162,7 +145,7 @@ def test_order_of_frames_videos_and_classes_does_not_matter(dataset, shuffle):
 @pytest.mark.parametrize("strategy", ["stratified", "random", "temporal"])
 def test_where_nothing_is_settled_it_is_a_first_division(strategy):
     rows = corpus(120, 3, 11, seed=3)
-    data = made(rows, [index / 10 for _, index, _ in rows])
+    data = made(rows, times=[index / 10 for _, index, _ in rows])
     none = np.full(len(rows), -1, dtype=np.int8)
     for groups in (None, data.video_names):
         for gap in (None, 0.5) if strategy == "temporal" else (None,):

@@ -5,13 +5,11 @@ run-length code), `zipfile` for the images, and `datasets` and pycocotools as th
 """
 
 import dataclasses
-import hashlib
 import io
 import json
 import re
 import shutil
 import zipfile
-from pathlib import Path
 
 import datasets
 import numpy as np
@@ -26,6 +24,7 @@ from engine.arrivals import find_sources
 from engine.errors import ExportError, OutputError, RunError, UsageError
 from engine.sample_export import write_sample_export
 from engine.shards import write_shard
+from tests.digests import tree
 
 HERE = Execution(runner="local")
 SMALL = {"frames": 6, "width": 96, "height": 64}
@@ -56,17 +55,6 @@ def load(folder):
             assert row["id"] not in rows
             rows[row["id"]] = row | {"split": split}
     return rows
-
-
-def tree(folder, *, without=("summary.json",)):
-    """Digest of every file by its path."""
-    files = (path for path in Path(folder).rglob("*") if path.is_file())
-    named = {path.relative_to(folder).as_posix(): path for path in files}
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in sorted(named.items())
-        if not name.startswith(without)
-    }
 
 
 def id_at(out, row):

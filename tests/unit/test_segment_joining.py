@@ -10,26 +10,9 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from engine.segment_joining import join_segments
 from engine.segments import cut_segments
-from engine.split_input import SplitInput
+from tests.split_inputs import filmed
 
 USUAL = (Fraction(8, 10), Fraction(1, 10), Fraction(1, 10))
-
-
-def filmed(videos):
-    """Frames of videos, given the times of each; None: no time."""
-    rows = [(v, i, t) for v, times in enumerate(videos) for i, t in enumerate(times)]
-    n = len(rows)
-    return SplitInput(
-        ids=[f"v{video:02d}/{index:06d}" for video, index, _ in rows],
-        video=np.array([video for video, _, _ in rows], dtype=np.int32),
-        video_names=tuple(f"v{number:02d}" for number in range(len(videos))),
-        frame_index=np.array([index for _, index, _ in rows], dtype=np.int64),
-        indptr=np.zeros(n + 1, dtype=np.int64),
-        classes=np.zeros(0, dtype=np.int32),
-        counts=np.zeros(0, dtype=np.int32),
-        class_names=(),
-        timestamps=np.array([np.nan if t is None else t for _, _, t in rows], dtype=np.float64),
-    )
 
 
 def joined(videos, held, gap_sec=0.0, shares=USUAL):

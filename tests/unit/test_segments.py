@@ -11,30 +11,9 @@ from hypothesis import strategies as st
 from engine.errors import UsageError
 from engine.segments import cut_segments
 from engine.split_input import SplitInput
+from tests.split_inputs import filmed
 
 USUAL = (Fraction(8, 10), Fraction(1, 10), Fraction(1, 10))
-
-
-def filmed(times_of_videos):
-    """Frames of videos, given the times of each; None: no time."""
-    rows = [
-        (f"v{number:02d}", index, time)
-        for number, times in enumerate(times_of_videos)
-        for index, time in enumerate(times)
-    ]
-    names = tuple(f"v{number:02d}" for number in range(len(times_of_videos)))
-    n = len(rows)
-    return SplitInput(
-        ids=[f"{video}/{index:06d}" for video, index, _ in rows],
-        video=np.array([names.index(video) for video, _, _ in rows], dtype=np.int32),
-        video_names=names,
-        frame_index=np.array([index for _, index, _ in rows], dtype=np.int64),
-        indptr=np.zeros(n + 1, dtype=np.int64),
-        classes=np.zeros(0, dtype=np.int32),
-        counts=np.zeros(0, dtype=np.int32),
-        class_names=(),
-        timestamps=np.array([np.nan if t is None else t for _, _, t in rows], dtype=np.float64),
-    )
 
 
 def clip(count, fps=10.0):

@@ -21,6 +21,7 @@ from engine.errors import ConfigError, RunError, UsageError
 from engine.placement import best_possible_points
 from engine.split_input import SplitInput
 from engine.splits import Rule, assign, divide_frames
+from tests.split_inputs import made
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -40,23 +41,6 @@ def certificate(data, codes, *, strategy, ratios, seed, groups=None, solver=UNKN
             groups=rule.groups_of(data),
             solver=solver,
         )
-    )
-
-
-def made(rows, *, class_names=None):
-    """SplitInput of (video, frame_index, {class: instances}) rows."""
-    videos = tuple(dict.fromkeys(video for video, _, _ in rows))
-    names = class_names or tuple(dict.fromkeys(name for _, _, row in rows for name in row))
-    entries = [(names.index(name), count) for _, _, row in rows for name, count in row.items()]
-    return SplitInput(
-        ids=np.array([f"{video}/{index:06d}" for video, index, _ in rows], dtype=object),
-        video=np.array([videos.index(video) for video, _, _ in rows], dtype=np.int32),
-        video_names=videos,
-        frame_index=np.array([index for _, index, _ in rows], dtype=np.int64),
-        indptr=np.cumsum([0] + [len(row) for _, _, row in rows], dtype=np.int64),
-        classes=np.array([c for c, _ in entries], dtype=np.int32),
-        counts=np.array([n for _, n in entries], dtype=np.int32),
-        class_names=names,
     )
 
 
