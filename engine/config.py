@@ -5,7 +5,6 @@ Two records, because "the same inputs and configuration" decides whether a finis
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -47,7 +46,7 @@ _CHOICES = {
     "images": ("embed", "path"),
     "image_format": ("keep", "jpg"),
     "hf_image_column": ("image", "images", "both"),
-    "runner": ("auto", "local", "ray"),
+    "runner": ("auto", "local", "processes", "ray"),
 }
 _WORDS = ("fail_on", "warn_on", "ignore", "exhaustive")
 _TABLES = ("video_ids", "label_map", "templates")
@@ -311,8 +310,8 @@ class Execution:
     Args:
         workers: tasks at once; None: all cores.
         address: of a Ray cluster to use; None: an instance of its own.
-        runner: local: in this process. ray: on Ray. auto: in this process while the work is
-            smaller than starting Ray would cost.
+        runner: local: in this process. processes: in several of this machine. ray: on Ray. auto:
+            on a cluster that is given Ray, else by how much there is to read.
         frames_per_range: frames one scan task parses.
         resume: False: begin anew even where an unfinished run of the same could be continued.
     """
@@ -331,10 +330,5 @@ class Execution:
         of_kind("resume", self.resume, bool | None, "true or false")
         if self.workers is not None:
             whole_number("workers", self.workers, least=1)
-        if self.runner == "local" and self.address:
-            raise ConfigError("runner", "local, but an address of a Ray cluster is given")
-
-    @property
-    def worker_count(self) -> int:
-        """Tasks at once on this machine."""
-        return self.workers or os.cpu_count() or 1
+        if self.runner in ("local", "processes") and self.address:
+            raise ConfigError("runner", f"{self.runner}, but an address of a Ray cluster is given")

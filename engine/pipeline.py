@@ -31,22 +31,22 @@ from typing import Any, Self, cast
 
 import pyarrow as pa
 
-from engine.errors import CrashError, RunError
-from engine.ray_worker import attempt, load_worker
+from engine.errors import RunError
+from engine.ray_worker import attempt
 from engine.sharing import require_same, sights
 from engine.tasks import (
+    ONE_THREAD,
     Collected,
-    LocalRunner,
     NamedFailure,
     Task,
     given_up,
+    load_worker,
     portions,
-    require_complete,
     require_unique,
 )
 from engine.version import build
 
-__all__ = ["RayRunner", "Runner"]
+__all__ = ["RayRunner"]
 
 _RETRIES = 3
 # Each costs five starts of a worker; more than these are the fault of machines, not of the data.
@@ -64,9 +64,7 @@ _RAY_ENVIRONMENT = {
     # `log_to_driver=False` does not stop the raylet's own messages (a worker died, ...): a thread
     # of the driver prints them on standard output, all but the lines that match this.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    **ONE_THREAD,
 }
 
 
@@ -182,20 +180,10 @@ class RayRunner:
                 taken.take(self._outcomes(function, portion, stage, may_lose=_MOST_LOST))
                 if taken.error is not None:
                     break
-            for task in taken.missing:
-                if taken.error is not None:
-                    break
-                try:
-                    taken.take(self._outcomes(function, [task], stage, retries=0))
-                except CrashError:
-                    if on_crash is None:
-                        raise
-                    taken.crashed.add(task.key)
-                    on_crash(task)
-        if taken.error is not None:
-            raise taken.error
-        require_complete(stage, tasks, {*taken.results, *taken.crashed})
-        return {task.key: taken.results[task.key] for task in tasks if task.key in taken.results}
+            taken.take_missing(
+                lambda task: self._outcomes(function, [task], stage, retries=0), on_crash
+            )
+        return taken.in_plan_order(stage)
 
     def _wait_for_start(self, stage: str) -> None:
         if self._started is None:
@@ -295,10 +283,7 @@ class RayRunner:
         except RayError as error:
             died = isinstance(error, WorkerCrashedError | OutOfMemoryError)
             unfinished = [task for task in tasks if task.key not in finished]
-            raise given_up(error, stage, tasks, unfinished, died=died) from error
-
-
-Runner = LocalRunner | RayRunner
+            raise given_up(type(error).__name__, stage, tasks, unfinished, died=died) from error
 
 
 def _require_shared(places: tuple[str, ...], stage: str) -> None:

@@ -4,7 +4,6 @@ Apart from the driver's side, `engine.pipeline`, because none of it is needed th
 one number alone, how often the task was begun before.
 """
 
-import importlib
 import pickle
 import socket
 from collections.abc import Callable
@@ -19,15 +18,7 @@ from engine.ray_metrics import export_measures
 from engine.tasks import NamedFailure
 from engine.version import build
 
-__all__ = ["attempt", "load_worker"]
-
-_WORKER_MODULES = ("engine.survey", "engine.stages")
-
-
-def load_worker(_payload: None) -> None:
-    """Import what the tasks of a run will need, as a task of its own."""
-    for module in _WORKER_MODULES:
-        importlib.import_module(module)
+__all__ = ["attempt"]
 
 
 def attempt(

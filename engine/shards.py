@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import hf_layout, parquet_layout
-from engine.apart import UNREAD, Care, Died, each_apart
+from engine.apart import UNREAD, Care, each_apart
 from engine.byte_ranges import reading_ahead
+from engine.child_process import Died
 from engine.config import Config
 from engine.conversations import TextRules, VisibleObject, compose, dialogue
 from engine.formats import open_part

@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.apart import UNREAD, Care, Died, each_apart
+from engine.apart import UNREAD, Care, each_apart
 from engine.byte_ranges import reading_ahead
+from engine.child_process import Died
 from engine.frame_check import FrameCheck
 from engine.frame_json import Masklets
 from engine.label_map import LabelMap

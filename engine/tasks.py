@@ -5,6 +5,7 @@ plan order, or raises: what the function raised on purpose as it is, anything el
 its stage and task.
 """
 
+import importlib
 import pickle
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 from engine.errors import CrashError, RunError, Sam2PrepError
 
 __all__ = [
+    "ONE_THREAD",
     "Collected",
     "LocalRunner",
     "NamedFailure",
@@ -24,12 +26,17 @@ __all__ = [
     "first_error",
     "given_up",
     "listed",
+    "load_worker",
     "portions",
     "require_complete",
     "require_unique",
 ]
 
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""The environment of a process that is one of as many as there are cores."""
+
 _NAMED = 10
+_WORKER_MODULES = ("engine.survey", "engine.stages", "engine.shards")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,12 @@ class LocalRunner:
             if on_done is not None:
                 on_done(task.key, results[task.key])
         return results
+
+
+def load_worker(_payload: None) -> None:
+    """Import what the tasks of a run will need, as a task of its own."""
+    for module in _WORKER_MODULES:
+        importlib.import_module(module)
 
 
 class NamedFailure:
@@ -189,6 +202,40 @@ class Collected:
                 if self.error is not None:
                     return
 
+    def take_missing(
+        self,
+        alone: Callable[[Task], Generator[tuple[str, bool, bytes], None, None]],
+        on_crash: Callable[[Task], None] | None,
+    ) -> None:
+        """Run the tasks of which nothing came back, each alone, until an error is settled.
+
+        Args:
+            alone: gives the outcome of one task; raises `CrashError` if its worker dies again.
+            on_crash: called then; None: the error is raised.
+        """
+        for task in self.missing:
+            if self.error is not None:
+                return
+            try:
+                self.take(alone(task))
+            except CrashError:
+                if on_crash is None:
+                    raise
+                self.crashed.add(task.key)
+                on_crash(task)
+
+    def in_plan_order(self, stage: str) -> dict[str, Any]:
+        """Give the results by key.
+
+        Raises:
+            Sam2PrepError: the first error in plan order.
+            RunError: a task is missing.
+        """
+        if self.error is not None:
+            raise self.error
+        require_complete(stage, self._tasks, {*self.results, *self.crashed})
+        return {t.key: self.results[t.key] for t in self._tasks if t.key in self.results}
+
 
 def first_error(
     tasks: Sequence[Task], results: Collection[str], errors: dict[str, Sam2PrepError]
@@ -248,29 +295,28 @@ def listed(names: Sequence[str]) -> str:
 
 
 def given_up(
-    error: Exception, stage: str, tasks: Sequence[Task], unfinished: Sequence[Task], *, died: bool
+    kind: str, stage: str, tasks: Sequence[Task], unfinished: Sequence[Task], *, died: bool
 ) -> RunError:
     """Word the end of a run of tasks that whoever runs them gave up.
 
     Args:
-        error: why.
+        kind: of the failure, in a word or two.
         stage: names the work.
         tasks: of the run.
         unfinished: those of which nothing came back.
         died: whether workers died.
     """
-    kind = f"({type(error).__name__})"
     if died and len(tasks) == 1:
         return CrashError(
             f"{stage}: {tasks[0].name}",
-            f"a worker died each time it was at it {kind}",
+            f"a worker died each time it was at it ({kind})",
             advice="memory is the usual reason: try fewer workers; with --validation standard, "
             "what crashes its reader is set aside",
         )
     reason = "workers died at too many tasks" if died else "Ray failed"
     return RunError(
         stage,
-        f"{reason} {kind}; unfinished are {len(unfinished)} of {len(tasks)} tasks"
+        f"{reason} ({kind}); unfinished are {len(unfinished)} of {len(tasks)} tasks"
         f"{listed([task.name for task in unfinished])}",
         advice="memory is the usual reason: try fewer workers" if died else None,
     )

@@ -1,8 +1,8 @@
 """Where the tasks of a run are executed, and what a person sees of it meanwhile.
 
-A small run must not wait for Ray to start, so it stays in this process: the tasks are the same and
-so are the bytes. The choice is made by the size of the inputs on storage, known before anything is
-opened.
+A run must not wait for what it does not need, so a small one stays in this process, and one that a
+single machine does in minutes needs no Ray: the tasks are the same and so are the bytes. The choice
+is made by the size of the inputs on storage, known before anything is opened.
 """
 
 import os
@@ -16,7 +16,8 @@ from engine.config import Execution
 from engine.errors import CrashError
 from engine.measured_tasks import MeasuredTask, Subject, subject_of
 from engine.measures import Measured, Measures
-from engine.pipeline import RayRunner, Runner
+from engine.pipeline import RayRunner
+from engine.process_runner import ProcessRunner, usable_cores
 from engine.ray_metrics import export_measures
 from engine.sav_names import sav_video, split_address
 from engine.sharing import local_places
@@ -30,9 +31,15 @@ __all__ = ["Progress", "Work", "start_work"]
 # Called with stage, tasks done, tasks in all.
 Progress = Callable[[str, int, int], None]
 
-# One core takes 100 to 200 MB a second through the whole of a run, and starting Ray takes 5 to
-# 20 s: below this, a second core could not make up for the start.
-_LOCAL_BYTES = 512 * 2**20
+# One core takes 100 to 200 MB a second through a run, and a process takes half a second to start:
+# below this, a second core could not make up for it.
+_LOCAL_BYTES = 128 * 2**20
+_PROCESS_BYTES = 64 * 2**20  # as little as that is not worth one more process
+# Starting Ray takes 5 to 20 s, and its own services some of every core: from here on that is less
+# than 3 % of a run, and its care for memory and its metrics are worth it.
+_RAY_BYTES = 32 * 2**30
+
+_Runner = LocalRunner | ProcessRunner | RayRunner
 
 
 class Work:
@@ -47,7 +54,7 @@ class Work:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: _Runner,
         progress: Progress | None = None,
         *,
         frames_per_range: int = Execution.frames_per_range,
@@ -79,7 +86,9 @@ class Work:
 
     @property
     def runner_name(self) -> str:
-        """Where tasks run: `local` or `ray`."""
+        """Where tasks run: `local`, `processes` or `ray`."""
+        if isinstance(self._runner, ProcessRunner):
+            return "processes"
         return "local" if isinstance(self._runner, LocalRunner) else "ray"
 
     def run(
@@ -234,8 +243,13 @@ def start_work(
             or the exports are local, every node of a cluster has to see them.
     """
     ranges = execution.frames_per_range
-    if _is_local(execution, sources):
+    kind, workers = _choice(execution, sources)
+    if kind == "local":
         yield Work(LocalRunner(), progress, frames_per_range=ranges, records=records)
+        return
+    if kind == "processes":
+        with ProcessRunner(workers=workers) as processes:
+            yield Work(processes, progress, frames_per_range=ranges, records=records)
         return
     read = [place for source in sources for place in _places(source)]
     shared = local_places([*read, *(place for place in places if place is not None)])
@@ -259,13 +273,19 @@ def _measured(
     ]
 
 
-def _is_local(execution: Execution, sources: Sequence[str]) -> bool:
+def _choice(execution: Execution, sources: Sequence[str]) -> tuple[str, int]:
+    """Say what runs the tasks, and in how many processes of this machine."""
+    workers = execution.workers or usable_cores()
     if execution.runner != "auto":
-        return execution.runner == "local"
+        return execution.runner, workers
     if _on_cluster(execution):
-        return False
+        return "ray", workers
     places = {place for source in sources for place in _places(source)}
-    return sum(stored_bytes(place) for place in places) < _LOCAL_BYTES
+    n_bytes = sum(stored_bytes(place) for place in places)
+    if n_bytes >= _RAY_BYTES:
+        return "ray", workers
+    workers = min(workers, n_bytes // _PROCESS_BYTES)
+    return ("processes", workers) if workers > 1 and n_bytes >= _LOCAL_BYTES else ("local", 1)
 
 
 def _on_cluster(execution: Execution) -> bool:

@@ -101,8 +101,9 @@ def execution_options(command: _Command) -> _Command:
         click.option("--workers", type=int, help="Tasks at once; default: all cores."),
         click.option("--address", help="An existing Ray cluster, for example auto or ray://..."),
         click.option(
-            "--runner", metavar="auto|local|ray",
-            help="auto (default): small inputs in this process, others on Ray.",
+            "--runner", metavar="auto|local|processes|ray",
+            help="local: in this process; processes: in several of this machine; ray; auto "
+            "(default): Ray on a cluster and from 32 GiB on, else the quicker of the first two.",
         ),
     )  # fmt: skip
 

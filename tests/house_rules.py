@@ -20,14 +20,14 @@ FLOORS = {
     " json_ranges junit label_map locations masks measured_tasks members policy"
     " ray_metrics report_material sample_scene sample_spec sources split_file split_input"
     " stage_times storage summary_md tasks templates",
-    2: "apart balance config dialect existence group_objective identity manifest mask_check"
-    " masklets opening pairing phrases placement ray_worker records report_figures"
-    " root_card sample_masks sample_notations segments tables task_records thumbnails"
-    " timelines",
-    3: "certificate clean_frames config_file conversations evidence_image export export_file"
-    " frame_check frame_index gate group_program group_search history_record looks pinned"
-    " quality sample_export samples sav_listing segment_joining sharing text_report tracks"
-    " turn_rows unfinished writer_lock",
+    2: "balance child_process config dialect existence group_objective identity manifest"
+    " mask_check masklets opening pairing phrases placement ray_worker records"
+    " report_figures root_card sample_masks sample_notations segments tables task_records"
+    " thumbnails timelines",
+    3: "apart certificate clean_frames config_file conversations evidence_image export"
+    " export_file frame_check frame_index gate group_program group_search history_record"
+    " looks pinned process_runner quality sample_export samples sav_listing"
+    " segment_joining sharing text_report tracks turn_rows unfinished writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
     " prepared_rows publication repeated_frames report row_checks stages survey text_rules"
     " track_check",

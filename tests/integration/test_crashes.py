@@ -14,6 +14,7 @@ from tests.watching import Watch
 
 SIZE = {"width": 32, "height": 24, "dialect": "coco", "truth": False}
 RAY = Execution(runner="ray", frames_per_range=8)
+PROCESSES = Execution(runner="processes", workers=2, frames_per_range=8)
 HERE = Execution(runner="local", frames_per_range=8)
 STANDARD = Config(validation="standard", rows_per_shard=8)
 
@@ -91,11 +92,11 @@ def test_an_export_that_kills_whoever_opens_it_is_left_out_by_name(watch, export
     assert added["accounting"]["frames_in"] == 60
 
 
-@pytest.mark.long
-def test_under_strict_validation_it_ends_the_run_by_name(watch, exports, tmp_path):
+@pytest.mark.parametrize("execution", [pytest.param(RAY, marks=pytest.mark.long), PROCESSES])
+def test_under_strict_validation_it_ends_the_run_by_name(watch, exports, tmp_path, execution):
     watch.order(open=["dark.zip"])
     with pytest.raises(RunError) as caught:
-        engine.prepare(exports, str(tmp_path / "out"), Config(), RAY)
+        engine.prepare(exports, str(tmp_path / "out"), Config(), execution)
     assert caught.value.exit_code == 3
     assert "dark.zip" in str(caught.value)
     assert "bright.zip" not in str(caught.value)
@@ -103,13 +104,16 @@ def test_under_strict_validation_it_ends_the_run_by_name(watch, exports, tmp_pat
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-def test_whatever_kills_whoever_reads_it_is_found_and_set_aside(watch, exports, tmp_path):
+@pytest.mark.parametrize("execution", [RAY, PROCESSES], ids=["ray", "processes"])
+def test_whatever_kills_whoever_reads_it_is_found_and_set_aside(
+    watch, exports, tmp_path, execution
+):
     in_scan, in_write = ids_of(exports, 0)[3], ids_of(exports, 2)[11]
     bad = sorted([in_scan, in_write])
     watch.order(open=["dark.zip"], scan=[in_scan], write=[in_write])
     out = tmp_path / "out"
-    summary = engine.prepare(exports, str(out), STANDARD, RAY)
-    assert (summary["runner"], summary["status"]) == ("ray", "PASSED_WITH_WARNINGS")
+    summary = engine.prepare(exports, str(out), STANDARD, execution)
+    assert (summary["runner"], summary["status"]) == (execution.runner, "PASSED_WITH_WARNINGS")
     assert [issue["source"] for issue in found(out, "export_crashed")] == ["dark.zip"]
     assert [issue["frame_id"] for issue in found(out, "frame_crashed")] == bad
     assert {issue["source"] for issue in found(out, "frame_crashed")} == {"bright.zip", "grey.zip"}

@@ -1,4 +1,7 @@
-"""Tasks on Ray give what they give in this process, and what goes wrong is named, whatever dies."""
+"""Tasks give what they give in this process on Ray and in processes of this machine, too.
+
+And what goes wrong is named, whatever dies.
+"""
 
 import contextlib
 import errno
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ import engine
 from engine.config import Config, Execution
 from engine.errors import CrashError, ExportError, RunError
 from engine.pipeline import RayRunner
+from engine.process_runner import ProcessRunner
 from engine.sample_export import write_sample_export
 from engine.tasks import LocalRunner, Task, portions, require_complete
 from engine.work import Work
@@ -98,8 +103,19 @@ def started():
 
 
 @pytest.fixture
-def runner(started):
+def on_ray(started):
     return started[0]
+
+
+@pytest.fixture(scope="module")
+def in_processes():
+    with ProcessRunner(workers=2) as runner:
+        yield runner
+
+
+@pytest.fixture(params=["on_ray", "in_processes"])
+def runner(request):
+    return request.getfixturevalue(request.param)
 
 
 def test_starting_writes_nothing_to_standard_output(started):
@@ -110,13 +126,13 @@ def test_starting_writes_nothing_to_standard_output(started):
 def test_results_equal_those_of_this_process_in_plan_order(runner):
     tasks = plan(5, 0, 3, 1, 4)
     done = {}
-    on_ray = runner.run(squares, tasks, stage="scan", on_done=done.__setitem__)
+    there = runner.run(squares, tasks, stage="scan", on_done=done.__setitem__)
     here = LocalRunner().run(squares, tasks, stage="scan")
-    assert list(on_ray) == list(here) == ["k0", "k1", "k2", "k3", "k4"]
+    assert list(there) == list(here) == ["k0", "k1", "k2", "k3", "k4"]
     for key, result in here.items():
-        assert on_ray[key]["count"] == result["count"]
-        np.testing.assert_array_equal(on_ray[key]["squares"], result["squares"])
-        assert done[key] is on_ray[key]
+        assert there[key]["count"] == result["count"]
+        np.testing.assert_array_equal(there[key]["squares"], result["squares"])
+        assert done[key] is there[key]
     assert runner.run(squares, [], stage="scan") == {}
 
 
@@ -135,10 +151,10 @@ def test_an_error_arrives_as_it_would_in_this_process(runner, kind, error, text)
         with pytest.raises(error) as info:
             where.run(fail, plan("fine", kind, "fine"), stage="scan")
         caught.append(info.value)
-    here, on_ray = caught
+    here, there = caught
     assert str(here).startswith(text)
-    assert str(on_ray) == str(here)
-    assert (on_ray.where, on_ray.what, on_ray.advice) == (here.where, here.what, here.advice)
+    assert str(there) == str(here)
+    assert (there.where, there.what, there.advice) == (here.where, here.what, here.advice)
 
 
 def test_the_first_error_of_the_plan_is_reported_not_the_first_in_time(runner):
@@ -167,15 +183,16 @@ def test_a_task_whose_worker_dies_is_tried_again(runner, tmp_path):
 
 def test_lost_attempts_are_counted_and_the_slowest_task_is_named(runner, tmp_path):
     run = Work(runner)
-    payloads = (tmp_path / "attempts", 3), (tmp_path / "a", 0), (tmp_path / "b", 0)
+    lost = 2 if isinstance(runner, RayRunner) else 1
+    payloads = (tmp_path / "attempts", lost + 1), (tmp_path / "a", 0), (tmp_path / "b", 0)
     assert run.run(die_until, plan(*payloads), stage="scan") == ["alive"] * 3
     found = run.times.to_json()["scan"]
-    assert (found["tasks"], found["retries"]) == (3, 2)
+    assert (found["tasks"], found["retries"]) == (3, lost)
     assert found["slowest"]["task"] in ("k0", "k1", "k2")
     assert found["slowest"]["seconds"] <= found["busy_sec"] < found["seconds"]
 
 
-def test_a_task_that_always_kills_its_worker_is_named_after_five_attempts(runner, tmp_path):
+def test_a_task_that_always_kills_its_worker_is_named(runner, tmp_path):
     counter = tmp_path / "attempts"
     tasks = plan((tmp_path / "a", 0), (counter, 1000))
     with pytest.raises(RunError) as info:
@@ -183,7 +200,8 @@ def test_a_task_that_always_kills_its_worker_is_named_after_five_attempts(runner
     assert isinstance(info.value, CrashError)
     assert info.value.where == "scan: k1"
     assert "a worker died each time" in str(info.value)
-    assert counter.stat().st_size == 5, "four times among others, once alone"
+    attempts = 5 if isinstance(runner, RayRunner) else 2
+    assert counter.stat().st_size == attempts, "one of them alone"
 
 
 def test_the_others_are_done_and_the_one_that_crashes_is_handed_back(runner, tmp_path):
@@ -197,26 +215,31 @@ def test_the_others_are_done_and_the_one_that_crashes_is_handed_back(runner, tmp
 
 
 def test_no_more_tasks_at_once_than_workers(runner):
-    import ray
-
     spans = runner.run(span, plan(*[0.3] * 6), stage="scan").values()
     assert most_at_once(spans) <= 2
-    with RayRunner(workers=1) as inner:
+    with type(runner)(workers=1) as inner:
         spans = inner.run(span, plan(*[0.3] * 4), stage="scan").values()
     assert most_at_once(spans) == 1
-    assert ray.is_initialized(), "a Ray that was there before is left running"
+
+
+def test_a_ray_that_was_there_before_is_left_running(on_ray):
+    import ray
+
+    with RayRunner(workers=1) as inner:
+        assert inner.run(squares, plan(1), stage="scan").keys() == {"k0"}
+    assert ray.is_initialized()
 
 
 def test_a_task_has_one_thread(runner):
     assert runner.run(threads, plan(0), stage="scan") == {"k0": ("1", 1)}
 
 
-def test_more_memory_than_any_node_has_is_not_waited_for(runner):
+def test_more_memory_than_any_node_has_is_not_waited_for(on_ray):
     with RayRunner(task_memory_bytes=2**60) as greedy:
         assert greedy.run(squares, plan(3), stage="scan")["k0"]["count"] == 3
 
 
-def test_tasks_are_placed_by_the_memory_they_reserve(runner):
+def test_tasks_are_placed_by_the_memory_they_reserve(on_ray):
     import ray
 
     (node,) = [each["Resources"] for each in ray.nodes()]
@@ -244,9 +267,9 @@ def put_5_mb(_):
     return len(ray.get(ray.put(os.urandom(5_000_000))))
 
 
-def test_images_never_enter_the_object_store(runner, tmp_path):
+def test_images_never_enter_the_object_store(on_ray, tmp_path):
     before = stored_so_far()
-    runner.run(put_5_mb, plan(0), stage="scan")
+    on_ray.run(put_5_mb, plan(0), stage="scan")
     assert 5_000_000 < stored_so_far() - before < 6_000_000, "what is put there is seen"
     export = tmp_path / "heavy.zip"
     write_sample_export(
@@ -266,6 +289,7 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from engine.pipeline import RayRunner
+from engine.process_runner import ProcessRunner
 from engine.tasks import Task
 
 def noisy(path):
@@ -283,7 +307,7 @@ print(json.dumps(results))
 """
 
 
-def test_standard_output_belongs_to_the_driver_and_a_joined_ray_lives_on(runner, tmp_path):
+def test_standard_output_belongs_to_the_driver_and_a_joined_ray_lives_on(on_ray, tmp_path):
     import ray
 
     script = tmp_path / "driver.py"
@@ -299,10 +323,10 @@ def test_standard_output_belongs_to_the_driver_and_a_joined_ray_lives_on(runner,
     assert run.returncode == 0, run.stderr
     assert run.stdout == json.dumps({"k0": 1, "k1": 1, "k2": 1, "k3": 1}) + "\n"
     assert (tmp_path / "died").exists()
-    assert runner.run(squares, plan(2), stage="scan")["k0"]["count"] == 2
+    assert on_ray.run(squares, plan(2), stage="scan")["k0"]["count"] == 2
 
 
-def test_a_lost_row_is_named_and_a_double_one_is_not_counted(runner, monkeypatch):
+def test_a_lost_row_is_named_and_a_double_one_is_not_counted(on_ray, monkeypatch):
     outcomes = RayRunner._outcomes
 
     def losing(self, function, tasks, stage, **more):
@@ -314,11 +338,11 @@ def test_a_lost_row_is_named_and_a_double_one_is_not_counted(runner, monkeypatch
     monkeypatch.setattr(RayRunner, "_outcomes", losing)
     done = []
     with pytest.raises(RunError, match=r"scan: 1 of 4 tasks did not finish: k2$"):
-        runner.run(squares, plan(0, 1, 2, 3), stage="scan", on_done=lambda key, _: done.append(key))
+        on_ray.run(squares, plan(0, 1, 2, 3), stage="scan", on_done=lambda key, _: done.append(key))
     assert sorted(done) == ["k0", "k1", "k3"]
 
 
-def test_a_plan_is_handed_over_in_portions_of_bounded_size(runner, monkeypatch):
+def test_a_plan_is_handed_over_in_portions_of_bounded_size(on_ray, monkeypatch):
     tasks = plan(*[b"x" * size for size in (10, 2000, 10, 10, 900, 200, 10)])
     cut = list(portions(tasks, 1000))
     assert [task for portion in cut for task in portion] == tasks
@@ -327,7 +351,7 @@ def test_a_plan_is_handed_over_in_portions_of_bounded_size(runner, monkeypatch):
     ]  # fmt: skip
     assert list(portions([], 1000)) == []
     monkeypatch.setattr("engine.pipeline._PORTION_BYTES", 1000)
-    assert list(runner.run(len, tasks, stage="scan").values()) == [10, 2000, 10, 10, 900, 200, 10]
+    assert list(on_ray.run(len, tasks, stage="scan").values()) == [10, 2000, 10, 10, 900, 200, 10]
 
 
 def test_the_plan_is_compared_with_what_came_back():
@@ -337,13 +361,13 @@ def test_the_plan_is_compared_with_what_came_back():
         require_complete("scan", tasks, {"k9"})
 
 
-@pytest.mark.parametrize("runner_type", [LocalRunner, RayRunner])
+@pytest.mark.parametrize("runner_type", [LocalRunner, partial(ProcessRunner, workers=1), RayRunner])
 def test_two_tasks_of_one_key_are_refused_before_anything_runs(runner_type):
     with pytest.raises(RunError, match="scan: k: two tasks have this key"):
         runner_type().run(fail, [Task(key="k", payload="value")] * 2, stage="scan")
 
 
-def test_running_outside_of_the_with_block_is_refused():
-    assert not RayRunner().ready
+@pytest.mark.parametrize("runner", [RayRunner(), ProcessRunner(workers=1)])
+def test_running_outside_of_the_with_block_is_refused(runner):
     with pytest.raises(RunError, match="outside of its `with` block"):
-        RayRunner().run(squares, plan(1), stage="scan")
+        runner.run(squares, plan(1), stage="scan")

@@ -102,13 +102,14 @@ def test_the_runs_are_worth_comparing(local):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("workers", "hash_seed"), [(1, "0"), (2, "4242")])
-def test_ray_writes_the_same_bytes(workers, hash_seed, exports, local, tmp_path):
+@pytest.mark.parametrize("how", [("ray", 1, "0"), ("ray", 2, "4242"), ("processes", 3, "8")])
+def test_more_workers_write_the_same_bytes(how, exports, local, tmp_path):
     out = tmp_path / "out"
+    runner, workers, hash_seed = how
     summary = prepare(
-        exports, out, "--runner", "ray", "--workers", str(workers), hash_seed=hash_seed
+        exports, out, "--runner", runner, "--workers", str(workers), hash_seed=hash_seed
     )
-    assert summary["runner"] == "ray"
+    assert summary["runner"] == runner
     assert tree(out) == tree(local[0])
     differing = {"inputs", "out", "runner", "timings", "stages", "history", "digest"}
     for key in summary.keys() - differing:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from engine.apart import Care, Died, each_apart, more_careful
+from engine.apart import Care, each_apart, more_careful
+from engine.child_process import Died
 from engine.errors import ExportError, RunError
 
 

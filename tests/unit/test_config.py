@@ -178,11 +178,10 @@ def test_one_mapping_becomes_two_records():
     assert config_from({}) == (Config(), Execution())
 
 
-def test_a_local_run_has_no_cluster():
+@pytest.mark.parametrize("runner", ["local", "processes"])
+def test_a_run_on_this_machine_has_no_cluster(runner):
     with pytest.raises(ConfigError, match="address"):
-        Execution(runner="local", address="ray://head:10001")
-    assert Execution(workers=3).worker_count == 3
-    assert Execution().worker_count >= 1
+        Execution(runner=runner, address="ray://head:10001")
 
 
 def test_the_defaults_are_the_contracts():

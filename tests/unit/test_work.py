@@ -158,7 +158,13 @@ def test_times_of_a_stage_add_up():
     ("execution", "n_bytes", "address", "runner"),
     [
         ({}, 100, None, "local"),
-        ({}, 600 * 2**20, None, "ray"),
+        ({"workers": 2}, 127 * 2**20, None, "local"),
+        ({"workers": 2}, 600 * 2**20, None, "processes"),
+        ({"workers": 1}, 600 * 2**20, None, "local"),
+        ({}, 33 * 2**30, None, "ray"),
+        ({"workers": 1}, 33 * 2**30, None, "ray"),
+        ({"runner": "processes", "workers": 2}, 100, None, "processes"),
+        ({"runner": "processes", "workers": 1}, 100, "auto", "processes"),
         ({"runner": "local"}, 600 * 2**20, None, "local"),
         ({"runner": "ray"}, 100, None, "ray"),
         ({"address": "auto"}, 100, None, "ray"),
@@ -193,5 +199,5 @@ def test_a_folders_size_is_that_of_its_files(tmp_path, ray):
     for name in ("1.png", "2.png"):
         with (inner / name).open("wb") as file:
             os.truncate(file.fileno(), 300 * 2**20)
-    with start_work(Execution(), [str(tmp_path / "export")]) as run:
-        assert run.runner_name == "ray"
+    with start_work(Execution(workers=2), [str(tmp_path / "export")]) as run:
+        assert run.runner_name == "processes"
