@@ -18,7 +18,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -47,6 +47,7 @@ _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
+_Segment = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +89,7 @@ def read_header(head: bytes) -> ImageInfo | str | None:
     if head.startswith(_PNG):
         return _sized(_png_header(head))
     if head.startswith(_JPEG):
-        return _sized(_jpeg_header(head))
+        return _sized(_jpeg_header(head, _jpeg_segments(head)))
     return _sized(_other_header(head))
 
 
@@ -105,12 +106,13 @@ def check_structure(data: bytes) -> tuple[str, str] | None:
     """
     if not data:
         return _UNREADABLE, "the file is empty (0 bytes)"
+    if data.startswith(_JPEG):
+        return _check_jpeg(data)
     info = read_header(data)
     if isinstance(info, str):
         return _UNREADABLE, info
-    if data.startswith((_PNG, _JPEG)):
-        problem = _check_png(data) if data.startswith(_PNG) else _check_jpeg(data)
-        return problem or _check_orientation(data, info)
+    if data.startswith(_PNG):
+        return _check_png(data) or _check_orientation(data, info, turns=_png_may_turn(data))
     if info is None:
         return _TRUNCATED, f"the file ends inside the image's header ({len(data)} bytes)"
     return _check_pixels(data)
@@ -140,9 +142,14 @@ def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.ui
     return None if isinstance(decoded, tuple) else decoded
 
 
-def _check_orientation(data: bytes, info: ImageInfo | None) -> tuple[str, str] | None:
-    """Look for an orientation where only Pillow looks for it: in XMP, or behind a PNG's pixels."""
-    if info is None or info.orientation != 1 or not _may_turn(data):
+def _check_orientation(
+    data: bytes, info: ImageInfo | str | None, *, turns: bool
+) -> tuple[str, str] | None:
+    """Look for an orientation where only Pillow looks for it: in XMP, or behind a PNG's pixels.
+
+    `turns` says whether there is metadata in which it may find one, and so `datasets` too.
+    """
+    if not turns or not isinstance(info, ImageInfo) or info.orientation != 1:
         return None
     try:
         with warnings.catch_warnings(action="ignore"), _open(data) as image:
@@ -155,17 +162,17 @@ def _check_orientation(data: bytes, info: ImageInfo | None) -> tuple[str, str] |
     return None
 
 
-def _may_turn(data: bytes) -> bool:
-    """Say whether there is metadata in which Pillow, and so `datasets`, may find an orientation."""
-    if data.startswith(_PNG):
-        texts = (b"XML:com.adobe.xmp", b"Raw profile type")
-        return any(
-            kind == b"eXIf" or data.startswith(texts, first) for kind, first, _ in _png_chunks(data)
-        )
-    segments = takewhile(lambda segment: segment[0] != _SOS, _jpeg_segments(data))
+def _png_may_turn(data: bytes) -> bool:
+    texts = (b"XML:com.adobe.xmp", b"Raw profile type")
+    return any(
+        kind == b"eXIf" or data.startswith(texts, first) for kind, first, _ in _png_chunks(data)
+    )
+
+
+def _jpeg_may_turn(data: bytes, segments: Iterable[_Segment]) -> bool:
     return any(
         marker == _APP1 and data.find(b"tiff:Orientation", first, end) >= 0
-        for marker, first, end in segments
+        for marker, first, end in takewhile(lambda segment: segment[0] != _SOS, segments)
     )
 
 
@@ -237,7 +244,7 @@ def _check_png(data: bytes) -> tuple[str, str] | None:
     return _TRUNCATED, f"the PNG has no end chunk in its {len(data)} bytes"
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+def _jpeg_segments(data: bytes) -> Iterator[_Segment]:
     """(marker, first, end) of the content of each segment up to the end-of-image marker.
 
     Ends early where the bytes do. What stands between segments, pixels above all, is passed over.
@@ -258,10 +265,10 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = max(first, end)
 
 
-def _jpeg_header(head: bytes) -> ImageInfo | str | None:
+def _jpeg_header(head: bytes, segments: Iterable[_Segment]) -> ImageInfo | str | None:
     orientation: int | None = None
     size: tuple[int, int, int, int] | None = None
-    for marker, first, end in _jpeg_segments(head):
+    for marker, first, end in segments:
         if marker == _APP1 and head.startswith(b"Exif\0\0", first) and orientation is None:
             orientation = _orientation(head[first + 6 : end])
         elif marker in _FRAME_HEADERS and size is None:
@@ -282,10 +289,16 @@ def _jpeg_header(head: bytes) -> ImageInfo | str | None:
 
 
 def _check_jpeg(data: bytes) -> tuple[str, str] | None:
+    segments = list(_jpeg_segments(data))  # walked once for all that is asked of it
+    info = _sized(_jpeg_header(data, segments))
+    if isinstance(info, str):
+        return _UNREADABLE, info
     has_pixels = False
-    for marker, _, end in _jpeg_segments(data):
+    for marker, _, end in segments:
         if marker == _EOI:
-            return None if has_pixels else (_UNREADABLE, "the JPEG has no pixels")
+            if not has_pixels:
+                return _UNREADABLE, "the JPEG has no pixels"
+            return _check_orientation(data, info, turns=_jpeg_may_turn(data, segments))
         has_pixels = has_pixels or (marker == _SOS and end < len(data))
     return _TRUNCATED, f"the JPEG has no end-of-image marker in its {len(data)} bytes"
 
