@@ -21,6 +21,7 @@ from engine.frame_json import Masklets, RawFrame, peek, read_frame
 from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, range_of, read_head, read_member
+from engine.pixels import decode_rgb
 from engine.policy import Policy
 from engine.records import Issue
 from engine.thresholds import Thresholds
@@ -339,7 +340,7 @@ def _wants_all(info: images.ImageInfo, member: Member) -> bool:
 def _is_black(data: bytes, info: images.ImageInfo, level: int) -> bool:
     # A JPEG's blocks are enough: decoding only their means is several times faster.
     side = max(info.width, info.height) // 8 if info.format == "jpeg" else None
-    pixels = images.decode_rgb(data, max_side=side or None)
+    pixels = decode_rgb(data, max_side=side or None)
     return pixels is not None and black.is_black(pixels, PALETTE, level)
 
 

@@ -17,7 +17,8 @@ from dataclasses import replace
 import pyarrow as pa
 
 from engine.errors import RunError
-from engine.images import ImageInfo, decode_rgb, read_header
+from engine.images import ImageInfo, read_header
+from engine.pixels import decode_rgb
 from engine.samples import Part, Samples
 from engine.storage import FileDigest, join, link_file, write_bytes
 from engine.tables import write_table

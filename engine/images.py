@@ -1,4 +1,4 @@
-"""What an image's bytes say: size and orientation, whether they are whole, and their pixels.
+"""What an image's bytes say: size and orientation, and whether they are whole.
 
 Trade-off: most frames are JPEG or PNG, and a run looks at every one of them, so these two are
 walked here without decoding (microseconds, and an exact word on where a file ends). Every other
@@ -13,7 +13,6 @@ Sources: PNG, W3C Recommendation (third edition), section 5; JPEG, ITU-T T.81, a
 Exif 2.32 (CIPA DC-008), tag 0x0112, in a TIFF 6.0 directory.
 """
 
-import io
 import re
 import struct
 import warnings
@@ -23,23 +22,25 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from engine.pixels import (
+    MAX_PIXELS,
+    TRUNCATED,
+    UNREADABLE,
+    check_pixels,
+    open_image,
+    pillow_bombs,
+    pillow_errors,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["ImageInfo", "check_decode", "check_structure", "decode_rgb", "read_header"]
+__all__ = ["ImageInfo", "check_decode", "check_structure", "read_header"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 # Beginnings of what Pillow may open, so that "need more bytes" and "no image" can be told apart.
 _OTHERS = (b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# No others: Pillow also opens PostScript, by running Ghostscript on it.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-_UNREADABLE, _TRUNCATED = "image_unreadable", "image_truncated"
-# Pillow's own limit against decompression bombs, 3 bytes a pixel of it being 512 MiB.
-_MAX_PIXELS = 512 * 2**20 // 3
 
 # A marker: not a stuffed 00, not a restart; of fill bytes before it, the last one counts.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])")
@@ -105,17 +106,17 @@ def check_structure(data: bytes) -> tuple[str, str] | None:
         for a turn that the header does not show, "image_orientation"; a sentence).
     """
     if not data:
-        return _UNREADABLE, "the file is empty (0 bytes)"
+        return UNREADABLE, "the file is empty (0 bytes)"
     if data.startswith(_JPEG):
         return _check_jpeg(data)
     info = read_header(data)
     if isinstance(info, str):
-        return _UNREADABLE, info
+        return UNREADABLE, info
     if data.startswith(_PNG):
         return _check_png(data) or _check_orientation(data, info, turns=_png_may_turn(data))
     if info is None:
-        return _TRUNCATED, f"the file ends inside the image's header ({len(data)} bytes)"
-    return _check_pixels(data)
+        return TRUNCATED, f"the file ends inside the image's header ({len(data)} bytes)"
+    return check_pixels(data)
 
 
 def check_decode(data: bytes) -> tuple[str, str] | None:
@@ -124,22 +125,7 @@ def check_decode(data: bytes) -> tuple[str, str] | None:
     Returns:
         As `check_structure`.
     """
-    return check_structure(data) or _check_pixels(data)
-
-
-def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.uint8] | None:
-    """Decode an image to RGB as stored: no Exif rotation, alpha dropped, 16 bits cut to 8.
-
-    Args:
-        data: the whole file.
-        max_side: shrink to at most so many pixels on the longer side, never enlarge; a JPEG is then
-            decoded at the nearest larger of its own scales (1/2, 1/4, 1/8), several times faster.
-
-    Returns:
-        (height, width, 3) uint8; None if it cannot be decoded (`check_decode` says why).
-    """
-    decoded = _decode(data, max_side)
-    return None if isinstance(decoded, tuple) else decoded
+    return check_structure(data) or check_pixels(data)
 
 
 def _check_orientation(
@@ -152,10 +138,10 @@ def _check_orientation(
     if not turns or not isinstance(info, ImageInfo) or info.orientation != 1:
         return None
     try:
-        with warnings.catch_warnings(action="ignore"), _open(data) as image:
+        with warnings.catch_warnings(action="ignore"), open_image(data) as image:
             image.load()
             orientation = image.getexif().get(0x0112, 1)
-    except _pillow_errors():
+    except pillow_errors():
         return None
     if orientation in range(2, 9):
         return "image_orientation", f"orientation {orientation} in its metadata, expected 1"
@@ -180,8 +166,8 @@ def _sized(info: ImageInfo | str | None) -> ImageInfo | str | None:
     if not isinstance(info, ImageInfo):
         return info
     declared = f"the header declares {info.width} x {info.height} pixels"
-    if info.width * info.height > _MAX_PIXELS:
-        return f"{declared}, more than {_MAX_PIXELS}: a decompression bomb"
+    if info.width * info.height > MAX_PIXELS:
+        return f"{declared}, more than {MAX_PIXELS}: a decompression bomb"
     return info if info.width and info.height else declared
 
 
@@ -232,16 +218,16 @@ def _check_png(data: bytes) -> tuple[str, str] | None:
     for kind, first, end in _png_chunks(data):
         name = repr(kind)[2:-1]
         if not kind.isalpha():
-            return _UNREADABLE, f"the PNG has no chunk where one must begin, at byte {first - 8}"
+            return UNREADABLE, f"the PNG has no chunk where one must begin, at byte {first - 8}"
         if end + 4 > len(data):
-            return _TRUNCATED, f"the PNG ends inside its chunk {name} at byte {first - 8}"
+            return TRUNCATED, f"the PNG ends inside its chunk {name} at byte {first - 8}"
         declared = int.from_bytes(data[end : end + 4], "big")
         if zlib.crc32(memoryview(data)[first - 4 : end]) != declared:
-            return _UNREADABLE, f"the PNG chunk {name} at byte {first - 8} has a wrong CRC"
+            return UNREADABLE, f"the PNG chunk {name} at byte {first - 8} has a wrong CRC"
         has_pixels = has_pixels or kind == b"IDAT"
         if kind == b"IEND":
-            return None if has_pixels else (_UNREADABLE, "the PNG has no pixels")
-    return _TRUNCATED, f"the PNG has no end chunk in its {len(data)} bytes"
+            return None if has_pixels else (UNREADABLE, "the PNG has no pixels")
+    return TRUNCATED, f"the PNG has no end chunk in its {len(data)} bytes"
 
 
 def _jpeg_segments(data: bytes) -> Iterator[_Segment]:
@@ -292,15 +278,15 @@ def _check_jpeg(data: bytes) -> tuple[str, str] | None:
     segments = list(_jpeg_segments(data))  # walked once for all that is asked of it
     info = _sized(_jpeg_header(data, segments))
     if isinstance(info, str):
-        return _UNREADABLE, info
+        return UNREADABLE, info
     has_pixels = False
     for marker, _, end in segments:
         if marker == _EOI:
             if not has_pixels:
-                return _UNREADABLE, "the JPEG has no pixels"
+                return UNREADABLE, "the JPEG has no pixels"
             return _check_orientation(data, info, turns=_jpeg_may_turn(data, segments))
         has_pixels = has_pixels or (marker == _SOS and end < len(data))
-    return _TRUNCATED, f"the JPEG has no end-of-image marker in its {len(data)} bytes"
+    return TRUNCATED, f"the JPEG has no end-of-image marker in its {len(data)} bytes"
 
 
 def _orientation(tiff: bytes) -> int:
@@ -322,15 +308,15 @@ def _orientation(tiff: bytes) -> int:
 
 def _other_header(head: bytes) -> ImageInfo | str | None:
     try:
-        with warnings.catch_warnings(action="ignore"), _open(head) as image:
+        with warnings.catch_warnings(action="ignore"), open_image(head) as image:
             name = (image.format or "").lower()
             orientation = image.getexif().get(0x0112, 1)
             width, height = image.size
             mode = image.mode
             animated = _pictures(image) > 1
-    except _pillow_bombs() as error:
+    except pillow_bombs() as error:
         return " ".join(str(error).split())
-    except _pillow_errors():
+    except pillow_errors():
         known = any(head.startswith(mark[: len(head)]) for mark in _OTHERS)
         return None if known else "the file is no image of a known format"
     good = isinstance(orientation, int) and 1 <= orientation <= 8
@@ -340,61 +326,9 @@ def _other_header(head: bytes) -> ImageInfo | str | None:
     )  # fmt: skip
 
 
-def _check_pixels(data: bytes) -> tuple[str, str] | None:
-    decoded = _decode(data, None)
-    return decoded if isinstance(decoded, tuple) else None
-
-
-def _decode(data: bytes, max_side: int | None) -> npt.NDArray[np.uint8] | tuple[str, str]:
-    try:
-        with warnings.catch_warnings(action="ignore"), _open(data) as image:
-            width, height = image.size
-            if width * height > _MAX_PIXELS:
-                return _UNREADABLE, f"{width} x {height} pixels are more than {_MAX_PIXELS}"
-            if max_side is not None:
-                image.draft("RGB", (max_side, max_side))
-            rgb = _to_rgb(image)
-            if max_side is not None:
-                rgb.thumbnail((max_side, max_side), reducing_gap=None)
-            return np.array(rgb, dtype=np.uint8)
-    except _pillow_errors() as error:
-        sentence = " ".join(str(error).split())
-        code = _TRUNCATED if "truncated" in sentence.lower() else _UNREADABLE
-        return code, f"the image cannot be decoded: {sentence}"
-
-
-def _to_rgb(image: "Image.Image") -> "Image.Image":
-    from PIL import Image  # costs start-up time
-
-    if image.mode.startswith("I;16"):  # Pillow would clip all above 255 to white
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
-
-
-def _open(data: bytes) -> "Image.Image":
-    from PIL import Image  # costs start-up time
-
-    return Image.open(io.BytesIO(data), formats=_FORMATS)
-
-
 def _pictures(image: "Image.Image") -> int:
     """How many pictures there are; 1 where the bytes end before that can be said."""
     try:
         return int(getattr(image, "n_frames", 1))
-    except _pillow_errors():
+    except pillow_errors():
         return 1
-
-
-def _pillow_bombs() -> type[Exception]:
-    from PIL import Image  # costs start-up time
-
-    return Image.DecompressionBombError
-
-
-def _pillow_errors() -> tuple[type[Exception], ...]:
-    """What Pillow raises on bad bytes: its plug-ins let through what their parsing runs into."""
-    from PIL import Image  # costs start-up time
-
-    bomb = Image.DecompressionBombError
-    return (bomb, OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError,
-            OverflowError, RuntimeError, struct.error, zlib.error)  # fmt: skip

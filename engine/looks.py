@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import images
 from engine.byte_ranges import reading_ahead
 from engine.identity import mean_cells, phash
 from engine.members import Member, MemberError, range_of, read_member
+from engine.pixels import decode_rgb
 from engine.records import Look
 
 __all__ = [
@@ -85,7 +85,7 @@ def take_looks(location: str, pictured: Mapping[int, Member]) -> tuple[Look, ...
                 data = read_member(location, pictured[index])
             except MemberError:
                 continue
-            pixels = images.decode_rgb(data, max_side=SIDE_PX)
+            pixels = decode_rgb(data, max_side=SIDE_PX)
             if pixels is not None and pixels.size:
                 looks.append(look_at(index, pixels))
     return tuple(looks)

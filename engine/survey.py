@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import dialect, identity, images, masks, rle_text
+from engine import dialect, identity, masks, rle_text
 from engine.caps import Caps
 from engine.clean_frames import clean_frames, export_stem
 from engine.config import Config, Execution
@@ -30,6 +30,7 @@ from engine.looks import take_looks
 from engine.measures import note_findings
 from engine.members import MemberError, Members, content_digest, read_member, with_crcs
 from engine.pairing import ImageIndex
+from engine.pixels import decode_rgb
 from engine.records import Issue, OpenedExport
 from engine.sav_listing import list_exports
 from engine.storage import file_name, join
@@ -282,7 +283,7 @@ def _own_pixels(
     if len(found) != 1:
         return None
     try:
-        return images.decode_rgb(read_member(members.location, found[0]))
+        return decode_rgb(read_member(members.location, found[0]))
     except MemberError:
         return None  # the scan reports it; the evidence goes by the other frames
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.images import ImageInfo, decode_rgb, read_header
+from engine.images import ImageInfo, read_header
 from engine.masks import boundary
+from engine.pixels import decode_rgb
 from engine.rle_text import parse_compressed
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " frame_tally images json_log json_structure label_text listing measures report_charts"
+    " frame_tally json_log json_structure label_text listing measures pixels report_charts"
     " report_texts rle_text sample_files sav_names swaps thresholds track_motion turn_plan"
     " version visible wording worst_cases written_files",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
-    " json_ranges junit label_map locations masks measured_tasks members policy"
+    " images json_ranges junit label_map locations masks measured_tasks members policy"
     " ray_metrics report_material sample_scene sample_spec sources split_file split_input"
     " stage_times storage summary_md tasks templates",
     2: "balance child_process config dialect existence group_objective identity manifest"

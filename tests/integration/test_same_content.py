@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 import engine
-from engine import images
 from engine.config import Config
 from engine.content_links import find_links, group_of_video, looks_of_videos
 from engine.looks import SIDE_PX, choose_frames, look_at
+from engine.pixels import decode_rgb
 from engine.sample_export import write_sample_export
 from engine.sample_scene import Scene, encode_picture, paint_masks
 from engine.survey import OpenTask, open_export
@@ -46,7 +46,7 @@ def looks(seed, size, painted, *, image_format="png", start=0, actors=None, came
             small = (round(size[1] * scale), round(size[0] * scale))
             pixels = np.asarray(Image.fromarray(pixels).resize(small, Image.Resampling.BICUBIC))
         data = encode_picture(pixels, image_format)
-        found.append(look_at(place * STEP, images.decode_rgb(data, max_side=SIDE_PX)))
+        found.append(look_at(place * STEP, decode_rgb(data, max_side=SIDE_PX)))
     return found
 
 

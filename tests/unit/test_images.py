@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from engine.images import check_decode, check_structure, decode_rgb, read_header
+from engine.images import check_decode, check_structure, read_header
+from engine.pixels import decode_rgb
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (24, 40, 4), dtype=np.uint8)
 
