@@ -66,7 +66,9 @@ class FrameIndex:
         return int(pc.sum(self.table["objects_declared"]).as_py() or 0)
 
     def where(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> "FrameIndex":
-        """Give the frames for which `keep` is true."""
+        """Give the frames for which `keep` is true; of all of them no copy is made."""
+        if keep.all():
+            return self
         return replace(self, table=self.table.filter(pa.array(keep)))
 
 

@@ -16,11 +16,12 @@ Exif 2.32 (CIPA DC-008), tag 0x0112, in a TIFF 6.0 directory.
 import re
 import struct
 import warnings
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
+
+from zlib_ng import zlib_ng
 
 from engine.pixels import (
     MAX_PIXELS,
@@ -222,7 +223,7 @@ def _check_png(data: bytes) -> tuple[str, str] | None:
         if end + 4 > len(data):
             return TRUNCATED, f"the PNG ends inside its chunk {name} at byte {first - 8}"
         declared = int.from_bytes(data[end : end + 4], "big")
-        if zlib.crc32(memoryview(data)[first - 4 : end]) != declared:
+        if zlib_ng.crc32(memoryview(data)[first - 4 : end]) != declared:
             return UNREADABLE, f"the PNG chunk {name} at byte {first - 8} has a wrong CRC"
         has_pixels = has_pixels or kind == b"IDAT"
         if kind == b"IEND":

@@ -77,10 +77,12 @@ def merge_repeated(index: FrameIndex, held: Held | None = None) -> Merged:
         held: what was there before; None: nothing.
     """
     held = held or Held()
-    ids = index.table["id"].to_numpy(zero_copy_only=False)
-    again = np.flatnonzero(ids[1:] == ids[:-1]) + 1
+    ids = index.table["id"].combine_chunks()
+    same = pc.equal(ids.slice(1), ids.slice(0, max(len(ids) - 1, 0)))
+    again = np.flatnonzero(same.to_numpy(zero_copy_only=False)) + 1
     places = np.union1d(again, again - 1)
-    cuts = np.flatnonzero(ids[places][1:] != ids[places][:-1]) + 1
+    found = ids.take(pa.array(places)).to_numpy(zero_copy_only=False)
+    cuts = np.flatnonzero(found[1:] != found[:-1]) + 1
     sums = _Sums(held)
     if len(places):
         rows = index.table.select(_COLUMNS).take(pa.array(places)).to_pylist()
