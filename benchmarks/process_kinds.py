@@ -16,12 +16,12 @@ _DRIVERS = ("jobs.prepare", "jobs.validate", "jobs.cli", "datasets_script", "bar
 def kind_of(name: str) -> str:
     """Give "driver", "worker" or "Ray" for the name of a process.
 
-    A worker that was never given a task (`ray::IDLE`) and Ray's actors (`ray::_StatsActor`) are
-    Ray's own.
+    The engine's stages are maps of Ray Data; a worker that was never given a task (`ray::IDLE`) and
+    Ray's actors (`ray::_StatsActor`) are Ray's own.
     """
     if any(driver in name for driver in _DRIVERS):
         return "driver"
-    if name.startswith("ray::") and not name.startswith(("ray::_", "ray::IDLE")):
+    if name.startswith("ray::Map"):
         return "worker"
     return "Ray"
 
