@@ -90,7 +90,8 @@ def _cores(summary: dict[str, Any], workers: int | None, address: str | None) ->
     if not address:
         return os.cpu_count() or 1
     stages = summary["stages"].values()
-    return max([1.0, *(each["busy_sec"] / max(each["seconds"], 1e-9) for each in stages)])
+    at_once = [float(each["busy_sec"] / max(each["seconds"], 1e-9)) for each in stages]
+    return max(1.0, *at_once)
 
 
 def _document(
