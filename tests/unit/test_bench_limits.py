@@ -12,7 +12,7 @@ BARE = Bare(read_sec=1e-9, inflate_sec=4e-9, write_sec=2e-9, content=1.0)
 
 
 def stage(
-    seconds: float, busy: float = 0.0, tasks: int = 0, read: int = 0, written: int = 0,
+    seconds: float, busy: float = 0.0, tasks: int = 0, *, read: int = 0, written: int = 0,
     slowest: float = 0.0,
 ) -> dict[str, Any]:  # fmt: skip
     """One stage as `summary.json` has it."""
@@ -63,8 +63,8 @@ numbers = st.floats(0, 100)
 made_stages = st.dictionaries(
     st.sampled_from(["open", "scan", "track", "split", "write"]),
     st.builds(
-        stage, numbers, numbers, st.integers(0, 5), st.integers(0, 10**12),
-        st.integers(0, 10**12), numbers,
+        stage, numbers, numbers, st.integers(0, 5), read=st.integers(0, 10**12),
+        written=st.integers(0, 10**12), slowest=numbers,
     ),
 )  # fmt: skip
 
