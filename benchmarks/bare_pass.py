@@ -3,9 +3,9 @@
 With as many processes as the engine has workers: one read a member into a buffer that stays (new
 memory for each would cost a sixth of the whole), inflated and summed by the library the engine
 uses, written through pyarrow's IPC stream writer in batches that fit the processor's cache, no
-digest, no fsync, no check but the CRC. Nothing that makes a dataset of the same bytes can do less. `--decode` instead decodes every image with Pillow and writes nothing: the
-limit of a check of every pixel; `--read-only` ends behind the CRC.
-
+digest, no fsync, no check but the CRC. Nothing that makes a dataset of the same bytes can do less.
+`--decode` instead decodes every image with Pillow and writes nothing: the limit of a check of every
+pixel; `--read-only` ends behind the CRC.
 """
 
 import json

@@ -49,8 +49,9 @@ def figures_of(outcome: Outcome, frames: tuple[int, ...], cores: int) -> dict[st
 
     Returns:
         By number of frames: seconds, core time a frame in ms in both ways, memory of the driver
-        and of the largest worker in MB; the cost of a further frame in each step, in ms; and how
-        far the steps from 100,000 on are from the first of them, None if there is one only.
+        and of the largest worker in MB, the most open files of a process of each kind; the cost of
+        a further frame in each step, in ms; and how far the steps from 100,000 on are from the
+        first of them, None if there is one only.
     """
     sizes = {}
     for count in frames:
@@ -61,6 +62,7 @@ def figures_of(outcome: Outcome, frames: tuple[int, ...], cores: int) -> dict[st
             "clock_times_cores_ms_a_frame": round(1000 * sec * cores / count, 4),
             "driver_mb": kinds.get("driver", {}).get("peak_rss_mb"),
             "worker_mb": kinds.get("worker", {}).get("peak_rss_mb"),
+            "open_files": {kind: own["open_files"] for kind, own in kinds.items()},
         }
     steps = {
         f"{few} to {many}": 1000 * outcome.further(_name(few), _name(many)) / (many - few)

@@ -37,6 +37,7 @@ def prepare_trial(
         wrong = [] if found == frames else [f"{name}: {found} frames, expected {frames}"]
         if not files:
             return Judgement(facts=facts, wrong=(*wrong, f"{name}: {summary['status']}"))
+        facts["files"] = sum(path.is_file() for path in out.rglob("*"))
         facts["dataset_bytes"] = sum(file.stat().st_size for file in files)
         return Judgement(facts=facts, wrong=tuple(wrong), digest=harness.digest_of_files(files))
 

@@ -34,7 +34,8 @@ def kinds_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
 
     Returns:
         By kind, its largest peaks in MB (10^6 bytes): resident, which counts mapped files and
-        shared memory, and its own; and the name of the process. Empty without /proc.
+        shared memory, and its own; the most open files of one; and the name of the largest. Empty
+        without /proc.
     """
     found: dict[str, dict[str, Any]] = {}
     processes = [process for run in runs for process in run.processes]
@@ -43,7 +44,11 @@ def kinds_of(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         own = round(process.peak_anonymous_bytes / 1e6, 1)
         if kind not in found:
             size = round(process.peak_rss_bytes / 1e6, 1)
-            found[kind] = {"peak_rss_mb": size, "peak_anonymous_mb": own, "name": process.name}
+            found[kind] = {
+                "peak_rss_mb": size, "peak_anonymous_mb": own, "open_files": 0,
+                "name": process.name,
+            }  # fmt: skip
         held = found[kind]
+        held["open_files"] = max(held["open_files"], process.peak_open_files)
         held["peak_anonymous_mb"] = max(held["peak_anonymous_mb"], own)
     return found

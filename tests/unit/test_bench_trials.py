@@ -26,7 +26,11 @@ def run_of(seconds: float, *processes: ProcessPeak) -> Run:
 def process(name: str, mb: float, cpu_sec: float = 0.0) -> ProcessPeak:
     size = round(mb * 1e6)
     return ProcessPeak(
-        name=name, peak_rss_bytes=size, peak_anonymous_bytes=size // 2, cpu_sec=cpu_sec
+        name=name,
+        peak_rss_bytes=size,
+        peak_anonymous_bytes=size // 2,
+        cpu_sec=cpu_sec,
+        peak_open_files=7,
     )
 
 
@@ -135,11 +139,22 @@ def test_a_million_frames_are_judged_from_a_hundred_thousand_on() -> None:
     found = bench_million.figures_of(outcome, tuple(seconds), 2)
     assert found["sizes"]["1000000"] == {
         "seconds": 570.0, "cpu_ms_a_frame": 0.8, "clock_times_cores_ms_a_frame": 1.14,
-        "driver_mb": 700.0, "worker_mb": 250.0,
+        "driver_mb": 700.0, "worker_mb": 250.0, "open_files": {"driver": 7, "worker": 7},
     }  # fmt: skip
     assert found["steps_ms_a_frame"]["100000 to 300000"] == 0.5
     assert found["steps_apart_by"] == 0.2
     assert bench_million.figures_of(outcome, (10_000, 100_000), 2)["steps_apart_by"] is None
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_memory_and_open_files_of_a_process_are_seen() -> None:
+    program = (
+        "import time; a = [open('/dev/null') for _ in range(50)]; b = b'x' * 10**8; time.sleep(1.5)"
+    )
+    command = harness.Command(name="x", arguments=(sys.executable, "-c", program))
+    [found] = harness.run_command(command).processes
+    assert 50 < found.peak_open_files < 70
+    assert 100e6 < found.peak_anonymous_bytes < 130e6
 
 
 def test_kinds_of_processes() -> None:
@@ -149,5 +164,10 @@ def test_kinds_of_processes() -> None:
         assert kind_of(name) == "Ray"
     runs = [run_of(1.0, process("ray::Map(a)", 10), process("ray::Map(b)", 30))]
     assert kinds_of(runs) == {
-        "worker": {"peak_rss_mb": 30.0, "peak_anonymous_mb": 15.0, "name": "ray::Map(b)"}
+        "worker": {
+            "peak_rss_mb": 30.0,
+            "peak_anonymous_mb": 15.0,
+            "open_files": 7,
+            "name": "ray::Map(b)",
+        }
     }
