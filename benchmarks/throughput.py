@@ -68,16 +68,25 @@ def _require_space(work: Path, wanted: int) -> None:
 
 
 def _prepare(
-    exports: Sequence[str], out: str, workers: int | None, address: str | None
+    exports: Sequence[str], out: str, options: Sequence[str]
 ) -> tuple[harness.Run, dict[str, Any]]:
     """Run the engine once; give the run and its summary."""
-    from engine.storage import join, read_bytes
+    from engine.storage import exists, join, read_bytes
 
-    arguments = [sys.executable, "-m", "jobs.prepare", *exports, "--out", out, "--json"]
-    arguments += ["--workers", str(workers)] if workers else []
-    arguments += ["--address", address] if address else []
-    run = harness.run_command(harness.Command(name="prepare", arguments=tuple(arguments)))
-    summary: dict[str, Any] = json.loads(read_bytes(join(out, "summary.json")))
+    arguments = (sys.executable, "-m", "jobs.prepare", *exports, "--out", out, "--json", *options)
+    place = join(out, "summary.json")
+    try:
+        run = harness.run_command(harness.Command(name="prepare", arguments=arguments))
+    except RuntimeError as error:
+        failed: dict[str, Any] = json.loads(read_bytes(place)) if exists(place) else {}
+        if failed.get("status") != "FAILED":
+            raise click.ClickException(str(error)) from error
+        lines = "".join(f"\n  {line}" for line in failed["findings"])
+        raise click.ClickException(
+            f"the exports FAILED their checks, and nothing was written:{lines}\n"
+            'To measure all the same: --config with a file that says validation = "standard"'
+        ) from error
+    summary: dict[str, Any] = json.loads(read_bytes(place))
     return run, summary
 
 
@@ -139,17 +148,25 @@ def _show(found: dict[str, Any]) -> None:
 @click.option("--work", default=".", show_default=True, help="Folder or URL for the dataset.")
 @click.option("--workers", type=click.IntRange(1), help="Tasks at once; default: all cores.")
 @click.option("--address", help="An existing Ray cluster, for example auto or ray://...")
+@click.option("--config", type=click.Path(exists=True), help="TOML file of prepare's options.")
 @click.option("--sample-mb", default=1000, show_default=True, help="Of the bare pass.")
 @click.option("--out", help="Write the figures to this JSON file.")
 def main(
     *, sources: tuple[str, ...], work: str, workers: int | None, address: str | None,
-    sample_mb: int, out: str | None,
+    config: str | None, sample_mb: int, out: str | None,
 ) -> None:  # fmt: skip
     """Measure how fast SRC are prepared here, stage by stage, and say what limits it."""
+    from engine.errors import Sam2PrepError
     from engine.storage import join, remove
 
-    exports = _found(sources)
-    pieces = pieces_of(exports, os.cpu_count() or 1)
+    options = ["--workers", str(workers)] if workers else []
+    options += ["--address", address] if address else []
+    options += ["--config", str(Path(config).resolve())] if config else []
+    try:
+        exports = _found(sources)
+        pieces = pieces_of(exports, os.cpu_count() or 1)
+    except Sam2PrepError as error:
+        raise click.ClickException(str(error)) from error
     here = None if "://" in work else Path(work).resolve()
     if here:
         here.mkdir(parents=True, exist_ok=True)
@@ -162,9 +179,7 @@ def main(
         _forget(exports)
         dataset = join(work, Path(name).name) if here is None else str(Path(name) / "dataset")
         try:
-            run, summary = _prepare(exports, dataset, workers, address)
-        except RuntimeError as error:
-            raise click.ClickException(str(error)) from error
+            run, summary = _prepare(exports, dataset, options)
         finally:
             remove(dataset)
     cores = _cores(summary, workers, address)

@@ -44,6 +44,16 @@ def test_a_run_by_hand() -> None:
     assert largest(found) == "processor"
 
 
+def test_one_task_alone_later_on_is_not_the_start() -> None:
+    stages = {
+        "scan": stage(2.0, busy=4.0, tasks=8, slowest=0.5),
+        "write": stage(3.0, busy=3.0, tasks=1, slowest=3.0),
+    }
+    found = divide_time(stages, 5.0, 5.0, 2, BARE)
+    assert found["start"] == 0
+    assert found["waiting"] == pytest.approx(1.5)
+
+
 def test_in_one_process_nothing_waits() -> None:
     stages = {"open": stage(1.0, busy=1.0, tasks=2, slowest=0.5), "index": stage(0.25)}
     found = divide_time(stages, 1.5, 2.0, 1, BARE)
