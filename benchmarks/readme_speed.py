@@ -108,16 +108,17 @@ def _scaling(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     each = " and ".join(f"{lines[n]['ms_a_frame']:.2f}" for n in numbers)
     off = max(line["worst_off"] for line in lines.values())
     yield (
-        f"a frame of {_images(asked)}, {min(sizes):,} to {max(sizes):,} frames; "
+        f"a frame of {_images(asked)}, {min(sizes):,} to {max(sizes):,} frames, "
+        "two masks each; "
         f"{' and '.join(numbers)} at once",
-        f"{each} ms, {off:.0%} off a straight line at most",
+        f"{each} ms, {100 * off:.0f} % off a straight line at most",
     )
 
 
 def _million(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     count, largest = max(found["sizes"].items(), key=lambda item: int(item[0]))
     apart = found["steps_apart_by"]
-    shown = "" if apart is None else f", further frames {apart:.0%} apart"
+    shown = "" if apart is None else f", further frames {100 * apart:.0f} % apart"
     yield (
         f"{int(count):,} frames of {_images(found['parameters'])}, two masks each",
         f"{largest['seconds']:,.0f} s, {largest['cpu_ms_a_frame']:.2f} ms of a core a frame, "

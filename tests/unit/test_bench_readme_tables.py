@@ -95,8 +95,8 @@ def test_rows_of_every_benchmark() -> None:
     assert [figures for _, figures, _ in found] == [
         "1.25 and 1.30 times",
         "1.85 times as fast (the bare pass 1.90)",
-        "0.95 and 0.50 ms, 7% off a straight line at most",
-        "1,234 s, 1.10 ms of a core a frame, driver 612 MB, further frames 11% apart",
+        "0.95 and 0.50 ms, 7 % off a straight line at most",
+        "1,234 s, 1.10 ms of a core a frame, driver 612 MB, further frames 11 % apart",
         "310 MB, at 3840x2160",
         "870 MB, at 3840x2160",
         "0.21 s; 1.6 s, 2.4 s",
