@@ -67,7 +67,9 @@ def bare_pass(
         for job in jobs:
             counts.update(_pass(job))
     else:
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
+        # Clients of object stores run threads, which a fork leaves behind.
+        method = "spawn" if any("://" in piece.source for piece in pieces) else "fork"
+        with multiprocessing.get_context(method).Pool(processes) as pool:
             for found in pool.imap_unordered(_pass, jobs):
                 counts.update(found)
     names = ("members", "stored_bytes", "size_bytes", "images")
