@@ -32,12 +32,14 @@ class ProcessPeak:
         peak_rss_bytes: most resident memory, shared parts included.
         peak_anonymous_bytes: most resident memory of its own, as sampled.
         cpu_sec: user and system time of all its threads, at the last look.
+        peak_open_files: most descriptors it had open, sockets and pipes included, as sampled.
     """
 
     name: str
     peak_rss_bytes: int
     peak_anonymous_bytes: int
     cpu_sec: float
+    peak_open_files: int = 0
 
 
 class _Stat(NamedTuple):
@@ -128,7 +130,15 @@ class TreeSampler:
             peak_rss_bytes=_bytes(fields["VmHWM"]),
             peak_anonymous_bytes=max(anonymous, known.peak_anonymous_bytes if known else 0),
             cpu_sec=stat.cpu_ticks / os.sysconf("SC_CLK_TCK"),
+            peak_open_files=max(_open_files(pid), known.peak_open_files if known else 0),
         )
+
+
+def _open_files(pid: int) -> int:
+    try:
+        return len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208
+    except OSError:  # it has just ended
+        return 0
 
 
 def _name(pid: int, name: str) -> str:

@@ -3,6 +3,7 @@
 Also here: what CONTRIBUTING.md says of floors and dependencies is so, and the lock files fit.
 """
 
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import engine
+from benchmarks.readme_tables import RESULTS, blocks_of, written_into
 from tests import house_rules as rules
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -274,6 +276,18 @@ def test_the_locks_agree() -> None:
 
 def test_the_build_backend_in_the_locks_is_the_one_asked_for() -> None:
     assert PROJECT["build-system"]["requires"] == PROJECT["dependency-groups"]["build"]
+
+
+def test_the_readme_says_what_the_results_files_do() -> None:
+    """`python -m benchmarks.readme_tables` writes it anew."""
+    results = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
+    readme = (ROOT / "README.md").read_text()
+    assert written_into(readme, blocks_of(results)) == readme
+
+
+def test_no_result_is_of_a_wrong_answer() -> None:
+    for path in RESULTS.glob("*.json"):
+        assert not json.loads(path.read_text()).get("wrong"), path.name
 
 
 def test_no_module_hides_a_public_name_of_the_front() -> None:
