@@ -64,7 +64,7 @@ def line_through(frames: Sequence[int], seconds: Sequence[float]) -> dict[str, A
 )  # fmt: skip
 @click.option("--frames-per-export", default=1000, show_default=True, help="Frames of each.")
 @click.option("--workers", multiple=True, type=int, default=(2, 1), show_default=True)
-@click.option("--runner", type=click.Choice(["auto", "ray"]), default="ray", show_default=True)
+@click.option("--runner", type=click.Choice(["auto", "ray"]), default="auto", show_default=True)
 @measuring_options("scaling", warmups=0)
 def main(
     *, frames: tuple[int, ...], frames_per_export: int, workers: tuple[int, ...], runner: str,

@@ -3,7 +3,8 @@
 Question: on 2 cores, 10,000 frames of 1280x720 JPEG (about 290 KB each, ten exports, three masks of
 image size a frame) to a `DatasetDict`. Aim: at most 0.45 times the script's time, and at most
 900 MB of memory in any one process. The engine does more for it: it proves grid and order, writes a
-report, an index and digests, and fsyncs. The exports are read once beforehand, so that both find
+report, an index and digests, and fsyncs. Beside it the same on a Ray that is started for it, which
+must write the same bytes. The exports are read once beforehand, so that both find
 them in the page cache.
 
 Fails (exit 1) if an answer is wrong, never because it is slow.
@@ -26,7 +27,7 @@ from benchmarks.trials import read_once
 
 __all__ = ["main"]
 
-_ENGINE, _SCRIPT = "engine", "datasets script"
+_ENGINE, _ON_RAY, _SCRIPT = "engine", "engine on Ray", "datasets script"
 _AIM_RATIO, _AIM_MB = 0.45, 900
 _PACKAGES = ("sam2prep", "ray", "datasets", "pyarrow", "numpy", "pycocotools", "pillow", "orjson")
 _SAME_COLUMNS = ("masks", "bounding_boxes", "labels", "object_ids", "areas", "frame_index")
@@ -47,22 +48,28 @@ class _Bench:
     def __init__(self, exports: Sequence[Path], work: Path, frames: int, workers: int) -> None:
         self._work = work
         self._frames = frames
-        self._outputs = {_ENGINE: work / "engine", _SCRIPT: work / "script"}
+        self._outputs = {
+            _ENGINE: work / "engine", _ON_RAY: work / "on_ray", _SCRIPT: work / "script",
+        }  # fmt: skip
         self._cache = work / "cache"
         self._rows: dict[str, dict[str, Any]] = {}
-        self.digests: dict[str, list[str]] = {_ENGINE: [], _SCRIPT: []}
-        self.timings: list[dict[str, float]] = []
+        self.digests: dict[str, list[str]] = {name: [] for name in self._outputs}
+        self.timings: dict[str, list[dict[str, float]]] = {_ENGINE: [], _ON_RAY: []}
         self.wrong: list[str] = []
         pattern = str(exports[0].parent / "*.zip")
-        self.commands = (
+        engines = [
             harness.Command(
-                name=_ENGINE,
+                name=name,
                 arguments=(
-                    sys.executable, "-m", "jobs.prepare", pattern,
-                    "--out", str(self._outputs[_ENGINE]),
-                    "--runner", "ray", "--workers", str(workers), "--json",
+                    sys.executable, "-m", "jobs.prepare", pattern, "--out",
+                    str(self._outputs[name]), "--workers", str(workers), "--runner", runner,
+                    "--json",
                 ),
-            ),
+            )
+            for name, runner in ((_ENGINE, "auto"), (_ON_RAY, "ray"))
+        ]  # fmt: skip
+        self.commands = (
+            *engines,
             harness.Command(
                 name=_SCRIPT,
                 arguments=(
@@ -77,9 +84,9 @@ class _Bench:
     def after(self, run: harness.Run) -> None:
         """Check what a run wrote, and remove it."""
         out = self._outputs[run.name]
-        folder = out / "hf" if run.name == _ENGINE else out
-        if run.name == _ENGINE:
-            self.timings.append(json.loads(run.output)["timings"])
+        folder = out if run.name == _SCRIPT else out / "hf"
+        if run.name != _SCRIPT:
+            self.timings[run.name].append(json.loads(run.output)["timings"])
         self.digests[run.name].append(harness.digest_of_files(sorted(folder.rglob("*.arrow"))))
         rows = _rows(folder)
         if len(rows) != self._frames:
@@ -92,7 +99,7 @@ class _Bench:
 
     def verdict(self) -> list[str]:
         """What is wrong, each thing once."""
-        if len(set(self.digests[_ENGINE])) > 1:
+        if len({*self.digests[_ENGINE], *self.digests[_ON_RAY]}) > 1:
             self.wrong.append("engine: two runs wrote different bytes")
         return list(dict.fromkeys(self.wrong))
 
@@ -143,7 +150,9 @@ def _document(
         "versions": harness.package_versions(_PACKAGES),
         "output_digest": {name: sorted(set(own)) for name, own in bench.digests.items()},
         "wrong": bench.verdict(),
-        "engine_timings_sec": bench.timings[-len(runs[_ENGINE]) :],
+        "engine_timings_sec": {
+            name: own[-len(runs[name]) :] for name, own in bench.timings.items()
+        },
         "memory_note": "resident memory counts mapped files and shared object-store memory in each "
         "process; anonymous is the process's own",
         "results": summaries,

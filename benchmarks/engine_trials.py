@@ -14,7 +14,7 @@ __all__ = ["bare_trial", "plain_trial", "prepare_trial", "validate_trial"]
 
 def prepare_trial(
     name: str, sources: Sequence[Path], out: Path, *, workers: int, frames: int,
-    runner: str = "ray", answer: str = "", extra: Sequence[str] = (),
+    runner: str = "auto", answer: str = "", extra: Sequence[str] = (),
 ) -> Trial:  # fmt: skip
     """`sam2prep prepare` of exports.
 
@@ -24,7 +24,7 @@ def prepare_trial(
         out: the dataset; removed after each run.
         workers: tasks at once.
         frames: that the dataset must have.
-        runner: "auto", "local" or "ray".
+        runner: "auto", "local", "processes" or "ray".
         answer: of trials that must write the same dataset.
         extra: further options.
     """
@@ -50,7 +50,7 @@ def prepare_trial(
 
 
 def validate_trial(
-    name: str, sources: Sequence[Path], *, workers: int, frames: int, runner: str = "ray",
+    name: str, sources: Sequence[Path], *, workers: int, frames: int, runner: str = "auto",
     extra: Sequence[str] = (),
 ) -> Trial:  # fmt: skip
     """`sam2prep validate` of exports; arguments as those of `prepare_trial`."""

@@ -1,6 +1,7 @@
 """What the processes of a run are: the driver, its workers, Ray's own.
 
-By their names, as `benchmarks/process_tree.py` gives them: Ray calls a worker after its task.
+By their names, as `benchmarks/process_tree.py` gives them: Ray calls a worker after its task, the
+engine's own processes are called by the module whose function they serve.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ def kind_of(name: str) -> str:
     """
     if any(driver in name for driver in _DRIVERS):
         return "driver"
-    if name.startswith("ray::Map"):
+    if name.startswith("ray::Map") or "engine.child_process" in name:
         return "worker"
     return "Ray"
 

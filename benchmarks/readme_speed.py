@@ -68,6 +68,12 @@ def _script(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"`prepare` of {frames:,} frames of {_images(asked)}, start included",
         f"{own['median_sec']:.1f} s, {_mb(own['peak_rss_mb_of_one_process'])} a process",
     )
+    on_ray = found["results"].get("engine on Ray")
+    if on_ray:
+        yield (
+            "the same on Ray, started for it",
+            f"{on_ray['median_sec']:.1f} s, {_mb(on_ray['peak_rss_mb_of_one_process'])} a process",
+        )
     yield (
         "the same by a plain script with `datasets`, two processes and pycocotools",
         f"{peer['median_sec']:.1f} s, {_mb(peer['peak_rss_mb_of_one_process'])} a process "

@@ -29,8 +29,6 @@ from engine.tasks import ONE_THREAD, NamedFailure
 
 __all__ = ["ChildProcess", "Died", "Outcome", "serve"]
 
-_PROGRAM = "import sys; from engine.child_process import serve; serve(*map(int, sys.argv[1:]))"
-
 Outcome = tuple[bool, bytes]
 """Whether a call went well, and its result or its error, pickled."""
 
@@ -69,7 +67,7 @@ class ChildProcess:
         watched, self._held = os.pipe()
         # In a session of its own: Ctrl-C is for the parent, which decides what becomes of its work.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _PROGRAM, str(theirs.fileno()), str(watched)],
+            [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(watched)],
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ or subprocess.DEVNULL,
             env=os.environ | ONE_THREAD | {"PYTHONPATH": _python_path()},
@@ -167,3 +165,7 @@ def _answer(call: bytes) -> Outcome:
             return True, pickle.dumps(result)
     except Sam2PrepError as error:
         return False, pickle.dumps(error)
+
+
+if __name__ == "__main__":
+    serve(*map(int, sys.argv[1:]))

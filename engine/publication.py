@@ -89,8 +89,9 @@ def writing(out: str, what: str) -> Iterator[str]:
     except OSError as error:
         raise broken(out, error) from error
     finally:
-        if made is not None and state_of(out) is OutState.EMPTY:
-            remove(made)
+        with suppress(OSError, RunError):  # an empty folder may stay; what went wrong is to be told
+            if made is not None and state_of(out) is OutState.EMPTY:
+                remove(made)
 
 
 def sweep(out: str) -> None:

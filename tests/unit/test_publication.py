@@ -1,6 +1,7 @@
 """A publication that dies at every step it takes, and is completed by who comes next."""
 
 import contextlib
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -214,3 +215,16 @@ def test_what_cannot_be_completed_says_what_to_do(tmp_path, monkeypatch):
     assert (tmp_path / "out" / JOURNAL).exists()
     assert complete(out) is True
     assert content(out) == NEW
+
+
+def test_a_disk_that_is_gone_from_the_start_is_an_error_that_names_the_place(tmp_path, monkeypatch):
+    def gone(path, *_more, **_how):
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    for name in ("make_dirs", "remove"):  # a folder that was not made cannot be removed again
+        monkeypatch.setattr(publication, name, gone)
+    with (
+        pytest.raises(RunError, match=r"new/out: .*Input/output error"),
+        publication.writing(str(tmp_path / "new/out"), "sam2prep prepare"),
+    ):
+        pass
