@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine.errors import Sam2PrepError
+from engine.json_log import is_logging, log_on_stderr
 from engine.measures import Measured
 from engine.tasks import ONE_THREAD, NamedFailure
 
@@ -67,13 +68,16 @@ class ChildProcess:
         watched, self._held = os.pipe()
         # In a session of its own: Ctrl-C is for the parent, which decides what becomes of its work.
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(watched)],
+            [
+                sys.executable, "-P", "-m", __name__, str(theirs.fileno()), str(watched),
+                str(int(is_logging())),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ or subprocess.DEVNULL,
             env=os.environ | ONE_THREAD | {"PYTHONPATH": _python_path()},
             pass_fds=(theirs.fileno(), watched),
             start_new_session=True,
-        )
+        )  # fmt: skip
         theirs.close()
         os.close(watched)
         self.pipe = Connection(ours.detach())
@@ -132,13 +136,16 @@ def _python_path() -> str:
     return os.pathsep.join(own + [place or "." for place in sys.path])
 
 
-def serve(calls: int, parent: int) -> None:
+def serve(calls: int, parent: int, logs: int) -> None:
     """Be the process: answer calls until there are no more.
 
     Args:
         calls: file descriptor of the socket they come by.
         parent: file descriptor that ends with the parent.
+        logs: 1: log lines go to standard error, as those of the parent do.
     """
+    if logs:
+        log_on_stderr()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     pa.set_cpu_count(1)
     with Connection(calls) as pipe:

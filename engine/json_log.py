@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-__all__ = ["LOGGER", "JsonFormatter", "log_on_stderr", "stop_log"]
+__all__ = ["LOGGER", "JsonFormatter", "is_logging", "log_on_stderr", "stop_log"]
 
 LOGGER = logging.getLogger("sam2prep")
 """Of all log lines of a run; silent until a handler is added."""
@@ -35,13 +35,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+def is_logging() -> bool:
+    """Say whether lines go anywhere."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in LOGGER.handlers)
+
+
 def log_on_stderr(stream: TextIO | None = None) -> None:
     """Let all lines go to standard error as JSON; a second call changes nothing.
 
     Args:
         stream: instead of standard error.
     """
-    if any(isinstance(handler.formatter, JsonFormatter) for handler in LOGGER.handlers):
+    if is_logging():
         return
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())

@@ -3,6 +3,9 @@
 import io
 import json
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -70,6 +73,19 @@ def test_a_run_with_a_json_log_writes_nothing_else_to_standard_error(tmp_path, m
     assert any(line["counts"].get("total") == 1 for line in lines if line["stage"] == "scan")
     for word in ("vixen", "hound", "secret folder"):
         assert word not in run.stderr
+
+
+def test_processes_beside_this_one_write_into_the_same_log(tmp_path):
+    source = write_sample_export(tmp_path / "a.zip")
+    run = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", "prepare", source.path, "--out", tmp_path / "out",
+         "--runner", "processes", "--workers", "2", "--log-format", "json", "--json"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(run.stdout)["runner"] == "processes"
+    done = [line for line in lines_of(run.stderr) if line["message"] == "task done"]
+    assert {line["stage"] for line in done} >= {"open", "scan", "write"}
+    assert sum(line["counts"].get("frames_checked", 0) for line in done) == 24
 
 
 @pytest.mark.parametrize("arguments", [["--log-format", "json"], ["--log-format=json"]])
