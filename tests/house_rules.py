@@ -19,9 +19,9 @@ FLOORS = {
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " json_ranges junit label_map locations masks measured_tasks members policy"
     " ray_metrics report_material sample_scene sample_spec sources split_file split_input"
-    " stage_times storage summary_md tasks templates",
+    " stage_times storage store_settings summary_md tasks templates",
     2: "apart balance config dialect existence group_objective identity manifest mask_check"
-    " masklets opening pairing phrases placement ray_worker records report_figures"
+    " masklets opening pairing phrases placement records report_figures"
     " root_card sample_masks sample_notations segments tables task_records thumbnails"
     " timelines",
     3: "certificate clean_frames config_file conversations evidence_image export export_file"
@@ -29,8 +29,8 @@ FLOORS = {
     " quality sample_export samples sav_listing segment_joining sharing text_report tracks"
     " turn_rows unfinished writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
-    " prepared_rows publication repeated_frames report row_checks stages survey text_rules"
-    " track_check",
+    " prepared_rows publication ray_worker repeated_frames report row_checks stages survey"
+    " text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
     " pipeline report_look revos_json splits swift_jsonl",
     6: "extension formats work",

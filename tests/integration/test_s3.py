@@ -22,8 +22,10 @@ from engine.errors import OutputError, RunError
 from engine.sample_export import write_sample_export
 from engine.storage import join, list_files, read_bytes, write_bytes
 from engine.writer_lock import locked
+from tests.ray_nodes import running_nodes
 from tests.s3_server import SECRET, Faults, environment, running_proxy, running_server
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = engine.Config(ratios=(0.6, 0.2, 0.2), rows_per_shard=16)
 
 
@@ -243,6 +245,32 @@ def test_workers_of_ray_read_and_write_s3_with_the_drivers_environment(bucket, e
                    "--json")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runner"] == "ray"
+    assert content(bucket.out) == content(local)
+
+
+@pytest.mark.long
+def test_workers_of_other_nodes_get_what_opens_the_store_and_no_log_shows_it(
+    bucket, exports, tmp_path, monkeypatch
+):
+    local = local_twin(exports, tmp_path)
+    given = environment(bucket.server)
+    for name in given:
+        monkeypatch.delenv(name)
+    with running_nodes() as nodes:
+        command = ["-m", "jobs.cli", "prepare", *bucket.sources, "--out", bucket.out, "--address",
+                   nodes.gcs, "--rows-per-shard", "16", "--ratios", "0.6/0.2/0.2"]  # fmt: skip
+        variables = nodes.environment | {"RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)} | given
+        done = subprocess.run(
+            [sys.executable, *command], env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        logs = [path for path in nodes.folder.rglob("*") if path.is_file()]
+        assert [path for path in logs if path.suffix == ".err"]
+        for path in logs:
+            assert SECRET.encode() not in path.read_bytes(), path
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert json.loads(read_bytes(f"{bucket.out}/summary.json"))["runner"] == "ray"
     assert content(bucket.out) == content(local)
 
 
