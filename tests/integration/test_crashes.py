@@ -13,7 +13,9 @@ from engine.config import Config, Execution
 from engine.errors import CrashError, OutputError, RunError
 from engine.pipeline import RayRunner
 from engine.sample_export import write_sample_export
+from engine.storage import join, list_files, read_bytes
 from jobs.cli import main as cli
+from tests.s3_server import environment, running_server
 from tests.watching import Watch
 
 SIZE = {"width": 32, "height": 24, "dialect": "coco", "truth": False}
@@ -166,6 +168,34 @@ def test_a_row_that_kills_whoever_writes_it_is_set_aside_alone(watch, exports, t
     assert datasets.load_from_disk(str(out / "quarantine"))["id"] == [bad]
     assert engine.verify(str(out))["status"] == "VERIFIED"
     assert set(Path(tempfile.gettempdir()).glob("sam2prep-*")) == before
+
+
+@pytest.mark.long
+def test_what_lies_on_s3_is_found_in_a_process_apart_too(watch, exports, tmp_path, monkeypatch):
+    pytest.importorskip("moto", reason="the extra `test` is not installed: moto")
+    s3fs = pytest.importorskip("s3fs", reason="the extra `s3` is not installed")
+    bad = sorted([ids_of(exports, 0)[3], ids_of(exports, 1)[7], ids_of(exports, 2)[11]])
+    config = Config(validation="standard", rows_per_shard=8, check_images="decode")
+    watch.order(scan=bad[:1], write=bad[1:2], compose=bad[2:])
+    here = tmp_path / "here"
+    assert engine.prepare(exports, str(here), config, RAY)["accounting"]["quarantined"] == 3
+    with running_server() as url:
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+        filesystem.mkdir("crashes")
+        for path in exports:
+            filesystem.put_file(path, f"crashes/{Path(path).name}")
+        watch.order(scan=bad[:1], write=bad[1:2], compose=bad[2:])
+        out = "s3://crashes/data/out"
+        summary = engine.prepare(["s3://crashes/*.zip"], out, config, RAY)
+        assert summary["runner"] == "ray"
+        there = {name: read_bytes(join(out, name)) for name in list_files(out)}
+        assert engine.verify(out)["status"] == "VERIFIED"
+    assert [issue["frame_id"] for issue in found(here, "frame_crashed")] == bad
+    there.pop("summary.json")
+    assert there == files_below(here)
 
 
 @pytest.mark.long
