@@ -18,8 +18,8 @@ FLOORS = {
     " version visible wording worst_cases written_files",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " json_ranges junit label_map locations masks measured_tasks members policy"
-    " ray_metrics report_material sample_scene sample_spec sources split_file split_input"
-    " stage_times storage store_settings summary_md tasks templates",
+    " ray_metrics report_material sample_scene sample_spec shard_ranges sources split_file"
+    " split_input stage_times storage store_settings summary_md tasks templates",
     2: "apart balance config dialect existence group_objective identity manifest mask_check"
     " masklets opening pairing phrases placement records report_figures"
     " root_card sample_masks sample_notations segments tables task_records thumbnails"

@@ -124,6 +124,12 @@ def test_a_dataset_on_s3_is_that_on_a_disk_and_is_read_by_everyone(bucket, expor
     engine.require_trainable(bucket.out)
 
 
+def test_a_bucket_that_is_not_there_is_not_made(bucket):
+    with pytest.raises(RunError, match=r"no-such-bucket"):
+        engine.prepare(bucket.sources, "s3://no-such-bucket/out", CONFIG)
+    assert not fsspec.filesystem("s3", use_listings_cache=False).exists("no-such-bucket")
+
+
 @pytest.mark.parametrize("resplit", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_what_is_added_on_s3_is_what_is_added_on_a_disk(bucket, exports, tmp_path, resplit):
     local = local_twin(exports, tmp_path)
@@ -308,6 +314,10 @@ def test_requests_and_bytes_of_ten_thousand_frames(bucket, tmp_path, monkeypatch
     with running_proxy(bucket.server) as proxy:
         use(proxy.url, monkeypatch)
         engine.prepare([f"s3://{bucket.name}/many/*.zip"], bucket.out)
+    # One request a file that is written, and no other about its place.
+    assert not any(
+        method == "HEAD" and path == f"/{bucket.name}" for method, path in proxy.requests
+    )
     requests = sum(proxy.requests.values())
     read = sum(n for path, n in proxy.sent.items() if path.startswith(f"/{bucket.name}/many/"))
     assert requests < 2 * frames, requests / frames
