@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def use(endpoint, monkeypatch):
 @pytest.fixture
 def bucket(server, exports, monkeypatch, request):
     use(server, monkeypatch)
-    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:50].strip("-")
+    short = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
+    name = f"{short}-{zlib.crc32(request.node.name.encode()):08x}"
     filesystem = fsspec.filesystem("s3", use_listings_cache=False)
     filesystem.mkdir(name)
     for path in exports:
