@@ -105,7 +105,7 @@ def write_frames(sink, objects, n_bytes):
 def test_a_task_holds_less_than_its_shard(room):
     """One shard of 1.1 GB, far above what a task is said to need."""
     write_sample_export(
-        room / "heavy.zip", frames=4000, width=320, height=240, dialect="coco", image_format="jpg",
+        room / "heavy.zip", frames=5000, width=640, height=480, dialect="coco", image_format="jpg",
         image_bytes=290_000, distinct_images=5, truth=False,
     )  # fmt: skip
     (room / "one.toml").write_text(
