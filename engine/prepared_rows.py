@@ -17,6 +17,7 @@ from zlib_ng import zlib_ng
 from engine.byte_ranges import ByteRange, local_path, read_range
 from engine.errors import ExportError
 from engine.frame_check import image_member
+from engine.measures import note
 from engine.members import MemberError, range_of, read_member
 from engine.phrases import Turn
 from engine.records import FRAME_SCHEMA
@@ -123,7 +124,9 @@ def read_image(row: Mapping[str, Any]) -> bytes | None:
         if number is None:
             return read_bytes(place)
         if (own := _range_of(row)) is not None:
-            return _checked(row, read_range(*own))
+            data = read_range(*own)
+            note("bytes_read", len(data))
+            return _checked(row, data)
         image = _image_column(place)[number].as_py()
     except (OSError, pa.ArrowInvalid, IndexError) as error:
         raise ExportError(place, f"row {number} cannot be read: {error}") from error

@@ -322,6 +322,8 @@ def test_requests_and_bytes_of_ten_thousand_frames(bucket, tmp_path, monkeypatch
     )
     requests = sum(proxy.requests.values())
     read = sum(n for path, n in proxy.sent.items() if path.startswith(f"/{bucket.name}/many/"))
-    sys.stdout.write(f"{requests / frames:.3f} requests a frame, {read / needed:.3f} of the bytes\n")
+    sys.stdout.write(
+        f"{requests / frames:.3f} requests a frame, {read / needed:.3f} of the bytes\n"
+    )
     assert requests < 2 * frames, requests / frames
     assert read < 1.15 * needed, read / needed
