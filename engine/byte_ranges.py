@@ -30,6 +30,7 @@ __all__ = [
     "EXTRAS",
     "ByteRange",
     "local_path",
+    "make_folders",
     "read_range",
     "reading_ahead",
     "sha256_of",
@@ -109,6 +110,21 @@ def url_filesystem(location: str) -> tuple[Any, str]:
         raise OSError(f"{error} ({hint})") from error
     patient_itself = protocol in EXTRAS or protocol == "hf"
     return _Store(filesystem, tries=1 if patient_itself else _TRIES), str(path)
+
+
+def make_folders(url: str, filesystem: Any, inner: str) -> None:
+    """Make a folder behind a URL and its parents, where there are any.
+
+    Object stores have none: asking each time for the bucket is a request for each file written, and
+    some of their libraries would make a bucket whose name was mistyped.
+
+    Args:
+        url: of the folder, or of a file in it.
+        filesystem: of the URL.
+        inner: the folder's path in it.
+    """
+    if url.partition("://")[0] not in EXTRAS:
+        filesystem.makedirs(inner, exist_ok=True)
 
 
 def _options(protocol: str) -> dict[str, Any]:

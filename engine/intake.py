@@ -238,6 +238,7 @@ def _track_tasks(
     return [
         Task(
             key=f"track-{number:06d}",
+            about=_exports_named(video_id, sources[video_id]),
             payload=TrackTask(
                 files=files,
                 sources=sources[video_id],
@@ -251,6 +252,13 @@ def _track_tasks(
         )
         for number, (video_id, files) in enumerate(_rows_by_video(index, touched))
     ]  # fmt: skip
+
+
+def _exports_named(video_id: str, sources: Mapping[str, str]) -> str:
+    """Name a video by its exports, for whoever has to look at them; the first three of many."""
+    names = sorted(set(sources.values()))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"video {video_id}, of {', '.join(names[:3])}{more}"
 
 
 def _rows_by_video(

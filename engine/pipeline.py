@@ -33,7 +33,8 @@ import pyarrow as pa
 
 from engine.errors import RunError
 from engine.ray_worker import attempt
-from engine.sharing import require_same, sights
+from engine.sharing import Shared, require_same, sights
+from engine.store_settings import StoreSettings
 from engine.tasks import (
     ONE_THREAD,
     Collected,
@@ -88,7 +89,8 @@ class RayRunner:
         address: of an existing cluster.
         task_memory_bytes: what a task reserves of a node's memory, or all of the largest node's if
             that is less: a matter of placing, not a limit. None reserves nothing.
-        places: local paths that tasks read or write: the first `run` asks all nodes for them.
+        places: local paths that tasks read or write: the first `run` asks all nodes for them, and
+            nodes that join later look before their first task.
     """
 
     workers: int | None = None
@@ -97,6 +99,7 @@ class RayRunner:
     places: tuple[str, ...] = ()
     _starter: ThreadPoolExecutor | None = field(default=None, init=False, repr=False)
     _started: Future[bool] | None = field(default=None, init=False, repr=False)
+    _shared: Shared | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Self:
         """Begin to start Ray, without waiting for it."""
@@ -189,9 +192,8 @@ class RayRunner:
         if self._started is None:
             raise RunError(stage, "RayRunner.run was called outside of its `with` block")
         self._started.result()
-        if self.places:
-            _require_shared(self.places, stage)
-            self.places = ()
+        if self.places and self._shared is None:
+            self._shared = _require_shared(self.places, stage)
 
     def _start(self) -> bool:
         """Connect to Ray; True if this runner has to shut it down or disconnect."""
@@ -264,12 +266,15 @@ class RayRunner:
                 [{"key": task.key, "payload": pickle.dumps(task.payload)} for task in tasks],
                 override_num_blocks=len(tasks),
             ).map(
-                partial(attempt, function=function, stage=stage, build_of_driver=build()),
+                partial(
+                    attempt, function=function, stage=stage, build_of_driver=build(),
+                    shared=self._shared, settings=StoreSettings.of_this_process(),
+                ),
                 compute=TaskPoolStrategy(size=size),
                 num_cpus=1,
                 memory=self._reserved(),
                 max_retries=retries,
-            )
+            )  # fmt: skip
         try:
             # No prefetching: it would hold each result back until the next one is there.
             for batch in dataset.iter_batches(
@@ -286,15 +291,23 @@ class RayRunner:
             raise given_up(type(error).__name__, stage, tasks, unfinished, died=died) from error
 
 
-def _require_shared(places: tuple[str, ...], stage: str) -> None:
-    """Ask every node that runs tasks what it sees of some paths; the driver's own, too."""
+def _require_shared(places: tuple[str, ...], stage: str) -> Shared:
+    """Ask every node that runs tasks what it sees of some paths; the driver's own, too.
+
+    Returns:
+        What is to be asked of nodes that join later.
+    """
     import ray
     from ray.exceptions import RayError, RayTaskError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    later = Shared(
+        places=places, seen=tuple(sights(places, names=False)),
+        asked=frozenset(node["NodeID"] for node in alive),
+    )  # fmt: skip
     if len(alive) == 1:
-        return
+        return later
     working = {
         node["NodeID"]: str(node["NodeManagerAddress"])
         for node in alive
@@ -317,6 +330,7 @@ def _require_shared(places: tuple[str, ...], stage: str) -> None:
         except RayError:
             continue  # a node that has gone meanwhile runs nothing
     require_same(places, sights(places), seen)
+    return later
 
 
 def _init_ray(address: str, own: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ same command to go on from (`engine.unfinished`).
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from engine.arrivals import find_sources
 from engine.config import Config, Execution
 from engine.dataset_build import build
@@ -16,7 +18,7 @@ from engine.intake import take_in
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
 from engine.publication import sweep, writing
-from engine.storage import join
+from engine.storage import file_name, join, read_bytes
 from engine.survey import digests_of
 from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
@@ -84,15 +86,27 @@ def _finished(exports: Sequence[str], out: str, config: Config) -> dict[str, Any
 
 def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str, Any]:
     manifest = read_manifest(out)
-    given = sorted(digest for export in exports for digest in digests_of(export, caps=config.caps))
+    given = {export: digests_of(export, caps=config.caps) for export in exports}
     held = sorted(entry["content_digest"] for entry in manifest["inputs"])
-    if given == held and manifest["config"] == config.to_json():
-        return read_json(join(out, "summary.json")) | {"nothing_to_do": True}
+    missing = [export for export, digests in given.items() if not set(digests) <= set(held)]
+    found = sorted(d for export, own in given.items() if export not in missing for d in own)
+    if found == held and manifest["config"] == config.to_json():
+        done = read_json(join(out, "summary.json")) | {"nothing_to_do": True}
+        if not missing:
+            return done
+        if {file_name(export) for export in missing} <= _left_out(out):
+            return done | {"exports_left_out": missing}
     raise OutputError(
         out,
         f"holds {manifest['samples']} samples",
         advice=f"use: sam2prep add {out} ...",
     )
+
+
+def _left_out(out: str) -> set[str]:
+    """Names of the exports that crashed whoever opened them when the dataset was made."""
+    lines = map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
+    return {issue["source"] for issue in lines if issue["code"] == "export_crashed"}
 
 
 def _run(exports: Sequence[str], outcome: Outcome) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 The files of `OUT/index` hold all that was found of a frame; its image lies in a file that the index
 names: row of an Arrow or Parquet shard, or an image file of its own. Shards are mapped, not read:
-only the bytes of the rows that are wanted are touched.
+only the bytes of the rows that are wanted are touched. Behind a URL these are ranges of an Arrow
+shard; a Parquet shard is read whole there, since its pages are compressed.
 """
 
 from collections.abc import Mapping
@@ -13,12 +14,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
-from engine.byte_ranges import ByteRange, local_path
+from engine.byte_ranges import ByteRange, local_path, read_range
 from engine.errors import ExportError
 from engine.frame_check import image_member
+from engine.measures import note
 from engine.members import MemberError, range_of, read_member
 from engine.phrases import Turn
 from engine.records import FRAME_SCHEMA
+from engine.shard_ranges import forget_shards, image_range
 from engine.storage import file_name, join, read_bytes
 from engine.tables import read_stream, read_table
 from engine.turn_rows import turns_of
@@ -42,6 +45,7 @@ def take_rows(file: str, rows: NDArray[Any]) -> pa.Table:
     Returns:
         Rows of `FRAME_SCHEMA`, which `read_image` understands.
     """
+    forget_shards()
     _image_column.cache_clear()  # a shard of this name may be another one since the last task
     table = read_table(file).take(pa.array(rows))
     if "shard" not in table.column_names:
@@ -81,13 +85,23 @@ def image_ranges(frames: pa.Table) -> list[ByteRange]:
     if all(source is None or local_path(source) is not None for source in sources):
         return []
     columns = [name for name in FRAME_SCHEMA.names if name.startswith("image_")]
-    return [
-        range_of(row["image_source"], image_member(row))
-        for row in frames.select(columns).to_pylist()
-        if row["image_source"] is not None
-        and row["image_method"] != _IN_DATASET
-        and local_path(row["image_source"]) is None
-    ]
+    ranges = map(_range_of, frames.select(columns).to_pylist())
+    return [each for each in ranges if each is not None]
+
+
+def _range_of(row: Mapping[str, Any]) -> ByteRange | None:
+    """Where the bytes of a row's image lie, if that is a range of a file behind a URL."""
+    place = row["image_source"]
+    if place is None or local_path(place) is not None:
+        return None
+    if row["image_method"] != _IN_DATASET:
+        return range_of(place, image_member(row))
+    if row["image_offset"] is None or not place.endswith(".arrow"):
+        return None
+    try:
+        return image_range(place, row["image_offset"])
+    except (OSError, pa.ArrowInvalid, IndexError):
+        return None  # whoever reads it says so
 
 
 def read_image(row: Mapping[str, Any]) -> bytes | None:
@@ -109,16 +123,25 @@ def read_image(row: Mapping[str, Any]) -> bytes | None:
     try:
         if number is None:
             return read_bytes(place)
+        if (own := _range_of(row)) is not None:
+            data = read_range(*own)
+            note("bytes_read", len(data))
+            return _checked(row, data)
         image = _image_column(place)[number].as_py()
     except (OSError, pa.ArrowInvalid, IndexError) as error:
         raise ExportError(place, f"row {number} cannot be read: {error}") from error
     image = image[0] if isinstance(image, list) else image
     if image is None and "/quarantine/" in place:
         return None
-    data = (image or {}).get("bytes")
+    return _checked(row, (image or {}).get("bytes"))
+
+
+def _checked(row: Mapping[str, Any], data: bytes | None) -> bytes:
+    """Refuse an image of a shard that is not the one that was written."""
     crc = row["image_crc32"]
     if data is None or (crc is not None and zlib_ng.crc32(data) != crc):
-        raise MemberError(f"{file_name(place)}: row {number}", "the image was altered")
+        where = f"{file_name(row['image_source'])}: row {row['image_offset']}"
+        raise MemberError(where, "the image was altered")
     return bytes(data)
 
 

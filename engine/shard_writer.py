@@ -126,6 +126,7 @@ class ShardWriter:
         tasks = [
             Task(
                 key=f"{shard.split}-{shard.number:05d}",
+                about=self._videos(shard),
                 payload=HeldShardTask.of(
                     shard, held, staging=self.staging, out=self.out, config=_of_shards(self.config)
                 ),

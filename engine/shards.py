@@ -7,7 +7,7 @@ them a dataset can be split anew and checked without reading an export again.
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ from engine.phrases import Turn
 from engine.prepared_rows import image_origin, image_ranges, read_image, take_rows, take_turns
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
-from engine.storage import FileDigest, file_name, join
+from engine.storage import FileDigest, file_name, join, remove, temporary_folder
 from engine.text_report import TextTally, read_tally, tally, write_tally
 
 __all__ = ["ShardResult", "ShardTask", "write_shard"]
@@ -142,7 +142,7 @@ def write_shard(task: ShardTask) -> ShardResult:
     with ExitStack() as stack:
         stack.enter_context(reading_ahead(image_ranges(frames)))
         writers = [stack.enter_context(_open(name, part)) for name, part in parts.items()]
-        for images in _image_batches(task, frames):
+        for images in _image_batches(task, frames, written):
             issues += [image.issue for image in images if image.issue]
             left_out += [image.place for image in images if image.data is None]
             kept = [image for image in images if keep_all or image.data is not None]
@@ -191,13 +191,13 @@ class _Image:
     origin: str | None = None
 
 
-def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
+def _image_batches(
+    task: ShardTask, frames: pa.Table, written: list[list[Turn] | None]
+) -> Iterator[list[_Image]]:
     """Read the images of a shard, as many at a time as make one record batch."""
-    columns = [name for name in FRAME_SCHEMA.names if name.startswith("image_")]
-    rows = frames.select(["id", "video_id", "frame_index", *columns]).to_pylist()
     batch: list[_Image] = []
     n_bytes = 0
-    for image in _images(task, rows):
+    for image in _images(task, frames, written):
         batch.append(image)
         n_bytes += len(image.data or b"")
         if n_bytes >= _BATCH_BYTES or len(batch) == _BATCH_ROWS:
@@ -207,17 +207,57 @@ def _image_batches(task: ShardTask, frames: pa.Table) -> Iterator[list[_Image]]:
         yield batch
 
 
-def _images(task: ShardTask, rows: list[dict[str, Any]]) -> Iterator[_Image]:
-    """Read every image; with care, one that kills the process that reads it is left out."""
-    read = partial(_read_image, task)
+def _images(
+    task: ShardTask, frames: pa.Table, written: list[list[Turn] | None]
+) -> Iterator[_Image]:
+    """Read every image; with care, rows that kill who reads or writes them are left out."""
+    columns = [name for name in FRAME_SCHEMA.names if name.startswith("image_")]
+    rows = frames.select(["id", "video_id", "frame_index", *columns]).to_pylist()
     if task.care is not Care.APART:
-        yield from map(read, enumerate(rows))
+        yield from map(partial(_read_image, task), enumerate(rows))
         return
-    for place, outcome in enumerate(each_apart(read, enumerate(rows))):
-        if isinstance(outcome, Died):
-            yield _bad_image(task, place, rows[place], "frame_crashed", outcome.sentence)
-        else:
-            yield outcome
+    scratch = temporary_folder("sam2prep-")  # here: who is killed cannot remove it
+    try:
+        items = (
+            _Alone(place=n, row=row, frame=frames.take(pa.array([n])), written=written[n])
+            for n, row in enumerate(rows)
+        )
+        attempt = partial(_read_and_write_alone, replace(task, staging=scratch))
+        for place, outcome in enumerate(each_apart(attempt, items)):
+            if isinstance(outcome, Died):
+                yield _bad_image(task, place, rows[place], "frame_crashed", outcome.sentence)
+            else:
+                yield outcome
+    finally:
+        remove(scratch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alone:
+    """A row to be tried by itself: its place in the shard, what it says, its texts if it has."""
+
+    place: int
+    row: dict[str, Any]
+    frame: pa.Table
+    written: list[Turn] | None
+
+
+def _read_and_write_alone(task: ShardTask, item: _Alone) -> _Image:
+    """Read an image and write its row to a scratch folder: whether both can be survived."""
+    image = _read_image(task, (item.place, item.row))
+    if image.data is None and task.reasons is None:
+        return image
+    reasons = None if task.reasons is None else (task.reasons[item.place],)
+    alone = replace(task, reasons=reasons)
+    samples = _samples(alone, item.frame, [replace(image, place=0)], [], [item.written])
+    for name in task.formats:
+        part = Part(
+            staging=task.staging, out=task.out, split=task.split, number=task.number,
+            config=task.config,
+        )  # fmt: skip
+        with _open(name, part) as write:
+            write(samples)
+    return image
 
 
 def _read_image(task: ShardTask, item: tuple[int, dict[str, Any]]) -> _Image:

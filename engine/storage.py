@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from engine.byte_ranges import local_path, url_filesystem
+from engine.byte_ranges import local_path, make_folders, url_filesystem
 from engine.disk_sync import sync_filesystem, sync_path
 from engine.listing import files_below, kind_of
 from engine.measures import note
@@ -102,7 +102,7 @@ def make_dirs(path: str) -> None:
         place.mkdir(parents=True, exist_ok=True)
     else:
         filesystem, inner = url_filesystem(path)
-        filesystem.makedirs(inner, exist_ok=True)
+        make_folders(path, filesystem, inner)
 
 
 def list_files(root: str) -> list[str]:
@@ -396,5 +396,5 @@ class AtomicFile:
                 sync_path(self._target.parent)
             return
         filesystem, inner = url_filesystem(self.path)
-        filesystem.makedirs(inner.rsplit("/", 1)[0], exist_ok=True)
+        make_folders(self.path, filesystem, inner.rsplit("/", 1)[0])
         filesystem.put_file(str(self._temporary), inner)

@@ -37,6 +37,8 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 
 _NAMED = 10
 _WORKER_MODULES = ("engine.survey", "engine.stages", "engine.shards")
+_MAY_LEAVE_OUT = ("open", "scan", "write", "quarantine")
+"""Stages that do without what crashes, where the validation is a standard one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,12 +309,15 @@ def given_up(
         died: whether workers died.
     """
     if died and len(tasks) == 1:
+        advice = "memory is the usual reason: try fewer workers"
+        if stage in _MAY_LEAVE_OUT:
+            advice += "; with --validation standard, what crashes its reader is set aside"
+        elif stage != "start":
+            advice += ", or leave out what is named"
         return CrashError(
-            f"{stage}: {tasks[0].name}",
-            f"a worker died each time it was at it ({kind})",
-            advice="memory is the usual reason: try fewer workers; with --validation standard, "
-            "what crashes its reader is set aside",
-        )
+            f"{stage}: {tasks[0].name}", f"a worker died each time it was at it ({kind})",
+            advice=advice,
+        )  # fmt: skip
     reason = "workers died at too many tasks" if died else "Ray failed"
     return RunError(
         stage,

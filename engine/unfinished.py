@@ -120,7 +120,7 @@ class RunInProgress:
         )
         if isinstance(error, OSError):
             raise broken(self._out, error, advice=kept) from error
-        if isinstance(error, RunError | ExportError):
+        if isinstance(error, RunError | ExportError | NodeError):
             advice = f"{error.advice}; {kept}" if error.advice else kept
             raise type(error)(
                 error.where, error.what, got=error.got, expected=error.expected, advice=advice

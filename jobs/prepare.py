@@ -1,5 +1,6 @@
 """`sam2prep prepare`: the whole workflow: read, check, split, write."""
 
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,10 @@ def _rehearse(
 def _show(summary: Mapping[str, Any], out: str, formats: Sequence[str]) -> None:
     if summary.get("nothing_to_do"):
         say(f"{out} holds this dataset already: {summary['total_samples']} samples")
+        left_out = summary.get("exports_left_out", ())
+        if left_out:
+            say(f"Left out    {', '.join(left_out)}: crashed whoever opened it (export_crashed)")
+            say(f"Next        mend it, then: {shlex.join(['sam2prep', 'add', out, *left_out])}")
         return
     show_summary(summary)
     if summary["status"] == "FAILED":

@@ -18,19 +18,19 @@ FLOORS = {
     " version visible wording worst_cases written_files",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " images json_ranges junit label_map locations masks measured_tasks members policy"
-    " ray_metrics report_material sample_scene sample_spec sources split_file split_input"
-    " stage_times storage summary_md tasks templates",
+    " ray_metrics report_material sample_scene sample_spec shard_ranges sources split_file"
+    " split_input stage_times storage store_settings summary_md tasks templates",
     2: "balance child_process config dialect existence group_objective identity manifest"
-    " mask_check masklets opening pairing phrases placement ray_worker records"
-    " report_figures root_card sample_masks sample_notations segments tables task_records"
-    " thumbnails timelines",
+    " mask_check masklets opening pairing phrases placement records report_figures"
+    " root_card sample_masks sample_notations segments tables task_records thumbnails"
+    " timelines",
     3: "apart certificate clean_frames config_file conversations evidence_image export"
     " export_file frame_check frame_index gate group_program group_search history_record"
     " looks pinned process_runner quality sample_export samples sav_listing"
     " segment_joining sharing text_report tracks turn_rows unfinished writer_lock",
     4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
-    " prepared_rows publication repeated_frames report row_checks stages survey text_rules"
-    " track_check",
+    " prepared_rows publication ray_worker repeated_frames report row_checks stages survey"
+    " text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
     " pipeline report_look revos_json splits swift_jsonl",
     6: "extension formats work",

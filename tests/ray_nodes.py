@@ -22,6 +22,9 @@ from pathlib import Path
 TOKEN = "not-a-secret-0123456789abcdef0123456789abcdef"
 _READY_SEC = 120
 
+HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
+"""For `unshare --mount sh -c`: lays an empty file system over a folder, and starts a command."""
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -35,6 +38,12 @@ class Nodes:
     def log_of(self, job_id: str) -> str:
         """All that the job's driver has written."""
         return (self.folder / f"session_latest/logs/job-driver-{job_id}.log").read_text()
+
+
+def may_unshare(folder: Path) -> bool:
+    """Whether this user may make a mount namespace here."""
+    command = ["unshare", "--mount", "sh", "-c", HIDE, str(folder), "true"]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -140,15 +149,21 @@ class Cluster:
             time.sleep(0.1)
         raise RuntimeError((self.folder / "head.log").read_text())
 
-    def complete(self, count: int) -> None:
-        """Start nodes until there are so many; does not wait for them."""
+    def complete(self, count: int, within: Sequence[str] = ()) -> None:
+        """Start nodes until there are so many; does not wait for them.
+
+        Args:
+            count: of all nodes.
+            within: a command that starts the new nodes' command, its further arguments.
+        """
         self.nodes = {pid: node for pid, node in self.nodes.items() if _members(pid)}
         while len(self.nodes) < count:
             self._started += 1
             name = f"n{self._started}"
             node = self._ray_start(
-                name, f"--num-cpus=1 --address={self.address} --temp-dir={self.folder}/{name}"
-            )
+                name, f"--num-cpus=1 --address={self.address} --temp-dir={self.folder}/{name}",
+                within,
+            )  # fmt: skip
             self.nodes[node.pid] = node
 
     def kill(self, session: int) -> None:
@@ -164,11 +179,14 @@ class Cluster:
         for node in [*self.nodes.values(), *([self.head] if self.head else [])]:
             _end(node)
 
-    def _ray_start(self, name: str, options: str) -> subprocess.Popen[bytes]:
+    def _ray_start(
+        self, name: str, options: str, within: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
         quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4"}
         with (self.folder / f"{name}.log").open("wb") as log:
             return subprocess.Popen(
-                ["ray", "start", "--block", "--object-store-memory=100000000", *options.split()],
+                [*within, "ray", "start", "--block", "--object-store-memory=100000000",
+                 *options.split()],
                 env=self.environment() | quick | self.more, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip

@@ -207,6 +207,25 @@ def test_the_image_is_made_of_pinned_parts():
     assert any("pip check" in run for run in runs)
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", *LAUNCHER_FILES])
+def test_a_store_s_package_leaves_the_locked_versions_as_they_are(name):
+    """What pip gets as constraints is every line of the lock, without hashes, which it refuses."""
+    if name == "Dockerfile":
+        steps = [rest for word, rest in instructions() if word == "RUN"]
+    else:
+        steps = manifest(name)["setup_commands"]
+    script = "\n".join(steps)
+    expression = re.search(r"sed -E '(.*?)' \S*requirements.lock > (\S+versions.txt)", script)
+    assert re.search(rf"--constraint {re.escape(expression[2])} .?sam2prep\[", script)
+    made = subprocess.run(
+        ["sed", "-E", expression[1], ROOT / "requirements.lock"],
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    locked = re.findall(r"^(\S+==\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert len(locked) > 50
+    assert [line.split(" ;")[0] for line in made if line] == locked
+
+
 def test_the_image_is_nobody_s_and_holds_no_secret():
     steps = instructions()
     last = max(i for i, (word, _) in enumerate(steps) if word == "FROM")

@@ -1,15 +1,21 @@
 """Exports that kill whoever reads them: found, named and set aside, and the rest is prepared."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import datasets
 import pytest
+from click.testing import CliRunner
 
 import engine
 from engine.config import Config, Execution
-from engine.errors import CrashError, RunError
+from engine.errors import CrashError, OutputError, RunError
 from engine.pipeline import RayRunner
 from engine.sample_export import write_sample_export
+from engine.storage import join, list_files, read_bytes
+from jobs.cli import main as cli
+from tests.s3_server import environment, running_server
 from tests.watching import Watch
 
 SIZE = {"width": 32, "height": 24, "dialect": "coco", "truth": False}
@@ -88,8 +94,29 @@ def test_an_export_that_kills_whoever_opens_it_is_left_out_by_name(watch, export
     for name in theirs:
         if name.startswith(("hf/train", "hf/validation", "hf/test", "index/")):
             assert ours[name] == theirs[name]
+    _again_tells_what_was_left_out(exports, str(tmp_path / "out"))
     added = engine.add(str(tmp_path / "out"), [exports[1]], execution=HERE)
     assert added["accounting"]["frames_in"] == 60
+    again = engine.prepare(exports, str(tmp_path / "out"), STANDARD, HERE)
+    assert again["nothing_to_do"]
+    assert "exports_left_out" not in again
+
+
+def _again_tells_what_was_left_out(exports, out):
+    again = engine.prepare(exports, out, STANDARD, HERE)
+    assert (again["nothing_to_do"], again["exports_left_out"]) == (True, [exports[1]])
+    options = ["--validation", "standard", "--rows-per-shard", "8", "--runner", "local"]
+    shown = CliRunner().invoke(cli, ["prepare", *exports, "--out", out, *options])
+    assert shown.exit_code == 0, shown.output
+    assert f"Left out    {exports[1]}: crashed whoever opened it" in shown.stdout
+    assert f"sam2prep add {out} {exports[1]}" in shown.stdout
+    other = exports[2].replace("grey", "other")
+    write_sample_export(other, frames=20, seed=9, **SIZE)
+    with pytest.raises(OutputError, match="use: sam2prep add"):
+        engine.prepare([*exports, other], out, STANDARD, HERE)
+    with pytest.raises(OutputError, match="use: sam2prep add"):
+        engine.prepare(exports[1:], out, STANDARD, HERE)
+    Path(other).unlink()
 
 
 @pytest.mark.parametrize("execution", [pytest.param(RAY, marks=pytest.mark.long), PROCESSES])
@@ -130,6 +157,75 @@ def test_whatever_kills_whoever_reads_it_is_found_and_set_aside(
     assert len(kept) == 38
     assert not set(kept) & set(bad)
     assert engine.verify(str(out))["status"] == "VERIFIED"
+
+
+def test_a_row_that_kills_whoever_writes_it_is_set_aside_alone(watch, exports, tmp_path):
+    bad = ids_of(exports, 1)[5]
+    watch.order(compose=[bad])
+    out = tmp_path / "out"
+    config = Config(validation="standard", rows_per_shard=8, formats=("hf", "llava", "coco"))
+    before = set(Path(tempfile.gettempdir()).glob("sam2prep-*"))
+    summary = engine.prepare(exports, str(out), config, RAY)
+    assert [issue["frame_id"] for issue in found(out, "frame_crashed")] == [bad]
+    assert (summary["total_samples"], summary["accounting"]["quarantined"]) == (59, 1)
+    assert closed(summary["accounting"])
+    assert datasets.load_from_disk(str(out / "quarantine"))["id"] == [bad]
+    assert engine.verify(str(out))["status"] == "VERIFIED"
+    assert set(Path(tempfile.gettempdir()).glob("sam2prep-*")) == before
+
+
+@pytest.mark.long
+def test_what_lies_on_s3_is_found_in_a_process_apart_too(watch, exports, tmp_path, monkeypatch):
+    pytest.importorskip("moto", reason="the extra `test` is not installed: moto")
+    s3fs = pytest.importorskip("s3fs", reason="the extra `s3` is not installed")
+    bad = sorted([ids_of(exports, 0)[3], ids_of(exports, 1)[7], ids_of(exports, 2)[11]])
+    config = Config(validation="standard", rows_per_shard=8, check_images="decode")
+    watch.order(scan=bad[:1], write=bad[1:2], compose=bad[2:])
+    here = tmp_path / "here"
+    assert engine.prepare(exports, str(here), config, RAY)["accounting"]["quarantined"] == 3
+    with running_server() as url:
+        for name, value in environment(url).items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        filesystem = s3fs.S3FileSystem(use_listings_cache=False)
+        filesystem.mkdir("crashes")
+        for path in exports:
+            filesystem.put_file(path, f"crashes/{Path(path).name}")
+        watch.order(scan=bad[:1], write=bad[1:2], compose=bad[2:])
+        out = "s3://crashes/data/out"
+        summary = engine.prepare(["s3://crashes/*.zip"], out, config, RAY)
+        assert summary["runner"] == "ray"
+        there = {name: read_bytes(join(out, name)) for name in list_files(out)}
+        assert engine.verify(out)["status"] == "VERIFIED"
+    assert [issue["frame_id"] for issue in found(here, "frame_crashed")] == bad
+    there.pop("summary.json")
+    assert there == files_below(here)
+
+
+@pytest.mark.long
+def test_where_rows_cannot_be_told_apart_their_shard_is_set_aside(watch, exports, tmp_path):
+    bad = ids_of(exports, 1)[5]
+    watch.order(compose=[bad], apart=True)
+    out = tmp_path / "out"
+    summary = engine.prepare(exports, str(out), STANDARD, RAY)
+    crashed = [issue["frame_id"] for issue in found(out, "frame_crashed")]
+    assert bad in crashed
+    assert len(crashed) == summary["accounting"]["quarantined"] <= 8
+    assert closed(summary["accounting"])
+
+
+@pytest.mark.long
+def test_tracks_that_kill_whoever_follows_them_end_the_run_by_name(watch, exports, tmp_path):
+    video = ids_of(exports, 1)[0].split("/")[0]
+    watch.order(track=[video])
+    with pytest.raises(CrashError) as caught:
+        engine.prepare(exports, str(tmp_path / "out"), STANDARD, RAY)
+    assert caught.value.exit_code == 3
+    assert f"(video {video}, of dark.zip)" in str(caught.value)
+    assert "or leave out what is named" in str(caught.value)
+    assert "the same command continues" in str(caught.value)
+    watch.order()
+    assert engine.prepare(exports, str(tmp_path / "out"), STANDARD, RAY)["resumed"]["taken_over"]
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ import datasets
 import numpy as np
 import pytest
 
+from engine.sample_export import write_sample_export
 from engine.sample_scene import encode_picture
 from tests.fuzz_masks import box_of, drawn, runs_of
 
@@ -98,6 +99,26 @@ def write_frames(sink, objects, n_bytes):
         frames += 1
     sink.write(b"\n]}\n")
     return frames
+
+
+@pytest.mark.parametrize("room", [4 * GB], indirect=True)
+def test_a_task_holds_less_than_its_shard(room):
+    """One shard of 1.1 GB, far above what a task is said to need."""
+    write_sample_export(
+        room / "heavy.zip", frames=5000, width=640, height=480, dialect="coco", image_format="jpg",
+        image_bytes=290_000, distinct_images=5, truth=False,
+    )  # fmt: skip
+    (room / "one.toml").write_text(
+        "shard_bytes = 4_000_000_000\nrows_per_shard = 100_000\nratios = [1.0, 0.0, 0.0]\n"
+    )
+    _, summary, peak = run_measured(
+        "jobs.prepare", room / "heavy.zip", "--out", room / "out", "--runner", "local",
+        "--config", room / "one.toml", temporary=room,
+    )  # fmt: skip
+    (shard,) = (room / "out/hf/train").glob("*.arrow")
+    sys.stdout.write(f"{shard.stat().st_size} bytes, peak {peak:.0f} MB, {summary['timings']}\n")
+    assert shard.stat().st_size > GB
+    assert peak < MOST_MB
 
 
 @pytest.mark.parametrize("room", [3 * GB], indirect=True)

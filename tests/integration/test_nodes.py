@@ -14,7 +14,7 @@ import engine
 from engine.config import Config, Execution
 from engine.sample_export import write_sample_export
 from tests.digests import tree
-from tests.ray_nodes import running_cluster
+from tests.ray_nodes import HIDE, may_unshare, running_cluster
 from tests.watching import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,3 +153,32 @@ def test_a_slow_node_holds_nobody_up_for_ever(cluster, watch, export, expected, 
     tasks = watch.sessions("scan")
     assert 0 < tasks.count(slow) < len(tasks)
     assert tree(out) == expected
+
+
+@pytest.mark.long
+def test_a_node_that_joins_late_and_does_not_see_the_export_is_refused(cluster, watch, tmp_path):
+    cluster.complete(3)
+    export, out = tmp_path / "here/long.zip", tmp_path / "out"
+    export.parent.mkdir()
+    write_sample_export(export, frames=FRAMES, width=64, height=48, dialect="coco", truth=False)
+    if not may_unshare(export.parent):
+        pytest.skip("this user may not make a mount namespace")
+    watch.order(delay=5)  # Ray Data looks for new nodes every 20 s
+    process = driver(cluster, export, out)
+    wait_until(lambda: watch.sessions("scan"), process)
+    before = set(cluster.nodes)
+    cluster.complete(4, ["unshare", "--mount", "sh", "-c", HIDE, str(export.parent)])
+    (late,) = set(cluster.nodes) - before
+    try:
+        said, _ = process.communicate(timeout=180)
+        assert process.returncode == 2, said
+        assert f"{export}: is not the same on node" in said
+        assert "got nothing there, expected a file of" in said
+        assert "what is done is kept" in said
+        assert late not in watch.sessions("scan") + watch.sessions("write")
+        assert not (out / "manifest.json").exists()
+    finally:
+        cluster.kill(late)
+    watch.order()
+    summary = summary_of(driver(cluster, export, out), out)
+    assert summary["resumed"]["taken_over"] > 0

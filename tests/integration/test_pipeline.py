@@ -21,7 +21,7 @@ import pytest
 
 import engine
 from engine.config import Config, Execution
-from engine.errors import CrashError, ExportError, RunError
+from engine.errors import CrashError, ExportError, NodeError, RunError
 from engine.pipeline import RayRunner
 from engine.process_runner import ProcessRunner
 from engine.sample_export import write_sample_export
@@ -250,6 +250,36 @@ def test_tasks_are_placed_by_the_memory_they_reserve(on_ray):
     assert most_at_once(spans) == 1
 
 
+@pytest.mark.parametrize(("cores", "begun"), [(1, 1), (3, 3), (1000, 8)])
+def test_a_large_cluster_is_not_woken_at_once(monkeypatch, cores, begun):
+    import ray
+
+    tasks = []
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": cores})
+
+    def outcomes(self, function, given, stage):
+        tasks.extend(given)
+        return iter(())
+
+    monkeypatch.setattr(RayRunner, "_outcomes", outcomes)
+    RayRunner()._warm_up()
+    assert len(tasks) == begun
+
+
+def test_a_node_that_was_not_asked_looks_before_its_first_task(runner, tmp_path):
+    export = tmp_path / "a.zip"
+    export.write_bytes(b"12345")
+    with RayRunner(places=(str(export),)) as asking:
+        assert asking.run(squares, plan(3), stage="scan")["k0"]["count"] == 3
+        assert asking._shared.asked
+        asking._shared = replace(asking._shared, asked=frozenset({"another node"}))
+        assert asking.run(squares, plan(3), stage="scan")["k0"]["count"] == 3
+        export.write_bytes(b"123456")
+        asking._shared = replace(asking._shared, asked=frozenset({"one more"}))
+        with pytest.raises(NodeError, match="got a file of 6 bytes, expected a file of 5 bytes"):
+            asking.run(squares, plan(3), stage="scan")
+
+
 def stored_so_far():
     """All bytes that were ever put into the object store of the one node, in plasma."""
     import ray
@@ -352,6 +382,32 @@ def test_a_plan_is_handed_over_in_portions_of_bounded_size(on_ray, monkeypatch):
     assert list(portions([], 1000)) == []
     monkeypatch.setattr("engine.pipeline._PORTION_BYTES", 1000)
     assert list(on_ray.run(len, tasks, stage="scan").values()) == [10, 2000, 10, 10, 900, 200, 10]
+
+
+def begin(payload):
+    folder, number, _ = payload
+    (folder / str(number)).touch()
+
+
+def test_workers_are_never_further_ahead_of_the_driver_than_a_portion(
+    runner, monkeypatch, tmp_path
+):
+    """However slowly it takes results: what is done and not taken is bounded, too."""
+    monkeypatch.setattr("engine.pipeline._PORTION_BYTES", 2000)
+    tasks = plan(*[(tmp_path, number, b"x" * 300) for number in range(20)])
+    sizes = [len(portion) for portion in portions(tasks, 2000)]
+    assert max(sizes) <= 6
+    taken, ahead = 0, []
+
+    def slowly(_key, _value):
+        nonlocal taken
+        time.sleep(0.1)
+        ahead.append(len(list(tmp_path.iterdir())) - taken)
+        taken += 1
+
+    runner.run(begin, tasks, stage="scan", on_done=slowly)
+    assert taken == 20
+    assert 1 < max(ahead) <= max(sizes)
 
 
 def test_the_plan_is_compared_with_what_came_back():

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from engine.errors import OutputError, RunError
 from engine.sample_export import write_sample_export
 from engine.storage import join, list_files, read_bytes, write_bytes
 from engine.writer_lock import locked
+from tests.ray_nodes import running_nodes
 from tests.s3_server import SECRET, Faults, environment, running_proxy, running_server
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = engine.Config(ratios=(0.6, 0.2, 0.2), rows_per_shard=16)
 
 
@@ -78,7 +81,8 @@ def use(endpoint, monkeypatch):
 @pytest.fixture
 def bucket(server, exports, monkeypatch, request):
     use(server, monkeypatch)
-    name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:50].strip("-")
+    short = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:40].strip("-")
+    name = f"{short}-{zlib.crc32(request.node.name.encode()):08x}"
     filesystem = fsspec.filesystem("s3", use_listings_cache=False)
     filesystem.mkdir(name)
     for path in exports:
@@ -120,6 +124,12 @@ def test_a_dataset_on_s3_is_that_on_a_disk_and_is_read_by_everyone(bucket, expor
     assert engine.prepare(bucket.sources, bucket.out, CONFIG)["nothing_to_do"]
     assert engine.verify(bucket.out)["status"] == "VERIFIED"
     engine.require_trainable(bucket.out)
+
+
+def test_a_bucket_that_is_not_there_is_not_made(bucket):
+    with pytest.raises(RunError, match=r"no-such-bucket"):
+        engine.prepare(bucket.sources, "s3://no-such-bucket/out", CONFIG)
+    assert not fsspec.filesystem("s3", use_listings_cache=False).exists("no-such-bucket")
 
 
 @pytest.mark.parametrize("resplit", [False, pytest.param(True, marks=pytest.mark.long)])
@@ -246,6 +256,32 @@ def test_workers_of_ray_read_and_write_s3_with_the_drivers_environment(bucket, e
     assert content(bucket.out) == content(local)
 
 
+@pytest.mark.long
+def test_workers_of_other_nodes_get_what_opens_the_store_and_no_log_shows_it(
+    bucket, exports, tmp_path, monkeypatch
+):
+    local = local_twin(exports, tmp_path)
+    given = environment(bucket.server)
+    for name in given:
+        monkeypatch.delenv(name)
+    with running_nodes() as nodes:
+        command = ["-m", "jobs.cli", "prepare", *bucket.sources, "--out", bucket.out, "--address",
+                   nodes.gcs, "--rows-per-shard", "16", "--ratios", "0.6/0.2/0.2"]  # fmt: skip
+        variables = nodes.environment | {"RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT)} | given
+        done = subprocess.run(
+            [sys.executable, *command], env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        logs = [path for path in nodes.folder.rglob("*") if path.is_file()]
+        assert [path for path in logs if path.suffix == ".err"]
+        for path in logs:
+            assert SECRET.encode() not in path.read_bytes(), path
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert json.loads(read_bytes(f"{bucket.out}/summary.json"))["runner"] == "ray"
+    assert content(bucket.out) == content(local)
+
+
 def test_neighbouring_images_are_read_together(bucket, tmp_path, monkeypatch):
     path = write_sample_export(
         tmp_path / "video.zip", frames=150, width=160, height=160, truth=False, dialect="coco",
@@ -280,7 +316,14 @@ def test_requests_and_bytes_of_ten_thousand_frames(bucket, tmp_path, monkeypatch
     with running_proxy(bucket.server) as proxy:
         use(proxy.url, monkeypatch)
         engine.prepare([f"s3://{bucket.name}/many/*.zip"], bucket.out)
+    # One request a file that is written, and no other about its place.
+    assert not any(
+        method == "HEAD" and path == f"/{bucket.name}" for method, path in proxy.requests
+    )
     requests = sum(proxy.requests.values())
     read = sum(n for path, n in proxy.sent.items() if path.startswith(f"/{bucket.name}/many/"))
+    sys.stdout.write(
+        f"{requests / frames:.3f} requests a frame, {read / needed:.3f} of the bytes\n"
+    )
     assert requests < 2 * frames, requests / frames
     assert read < 1.15 * needed, read / needed

@@ -12,16 +12,9 @@ from pathlib import Path
 import pytest
 
 from engine.sample_export import write_sample_export
-from tests.ray_nodes import running_nodes
+from tests.ray_nodes import HIDE, may_unshare, running_nodes
 
 ROOT = str(Path(__file__).resolve().parents[2])
-_HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
-
-
-def may_unshare(folder):
-    """Whether this user may make a mount namespace here."""
-    command = ["unshare", "--mount", "sh", "-c", _HIDE, str(folder), "true"]
-    return not subprocess.run(command, capture_output=True, check=False).returncode
 
 
 def prepare(nodes, source, out):
@@ -41,7 +34,7 @@ def test_nodes_that_do_not_share_a_path_are_refused_at_once(tmp_path):
         write_sample_export(folder / "video.zip", frames=12, width=64, height=48, truth=False)
     if not may_unshare(hidden):
         pytest.skip("this user may not make a mount namespace")
-    with running_nodes(["unshare", "--mount", "sh", "-c", _HIDE, str(hidden)]) as nodes:
+    with running_nodes(["unshare", "--mount", "sh", "-c", HIDE, str(hidden)]) as nodes:
         source = prepare(nodes, hidden / "video.zip", shared / "out")
         place = prepare(nodes, shared / "video.zip", hidden / "out")
         taken = prepare(nodes, shared / "video.zip", shared / "out")

@@ -481,7 +481,7 @@ def test_ray_s_own_submit_works_from_a_checkout(nodes, exports, tmp_path):
 
 
 @pytest.mark.long
-def test_a_job_is_left_found_again_and_stopped(nodes, tmp_path):
+def test_a_job_is_left_found_again_stopped_and_resumed(nodes, tmp_path):
     write_sample_export(
         tmp_path / "long.zip", frames=2000, width=320, height=240, dialect="coco", truth=False
     )
@@ -502,9 +502,10 @@ def test_a_job_is_left_found_again_and_stopped(nodes, tmp_path):
     _, said = follower.communicate(timeout=60)
     assert follower.returncode == 130
     assert "the job goes on" in said
+    done = tmp_path / "out/.staging/done/scan"
     deadline = time.monotonic() + 120
-    while not (tmp_path / "out/.staging").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not (done.is_dir() and len(list(done.iterdir())) >= 3) and time.monotonic() < deadline:
+        time.sleep(0.1)
     ray = Path(sys.executable).with_name("ray")
     subprocess.run(
         [ray, "job", "stop", "--address", nodes.address, "left"],
@@ -514,6 +515,11 @@ def test_a_job_is_left_found_again_and_stopped(nodes, tmp_path):
     assert stopped.returncode == 3
     assert "job left: was stopped" in stopped.stderr
     assert not (tmp_path / "out/manifest.json").exists()
+    resumed = run_submit(nodes, "--job-id", "resumed", "prepare", *words, "--json")
+    assert resumed.returncode == 0, resumed.stderr
+    summary = json.loads(resumed.stdout)
+    assert summary["resumed"]["taken_over"] >= 3
+    assert summary["total_samples"] == 2000
 
 
 @pytest.mark.long

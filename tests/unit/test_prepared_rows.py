@@ -7,11 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import engine
+from engine.byte_ranges import read_range, reading_ahead
+from engine.measures import measuring
 from engine.members import MemberError
-from engine.prepared_rows import read_image, take_rows
+from engine.prepared_rows import image_ranges, read_image, take_rows
 from engine.records import FRAME_SCHEMA
 from engine.sample_export import write_sample_export
 from engine.stages import scan_range
+from engine.storage import read_bytes, remove, write_bytes
 from engine.tables import read_table
 from tests.scanning import SMALL, scans
 
@@ -87,3 +90,43 @@ def test_a_replaced_shard_is_read_anew(tmp_path):
         images.append(read_image(row))
         out.rename(tmp_path / f"gone-{seed}")
     assert images[0] != images[1]
+
+
+@pytest.fixture
+def in_a_store(dataset):
+    """The dataset behind a URL, and the rows of its first shard there."""
+    _, out = dataset
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        write_bytes(f"memory://rows/out/{path.relative_to(out).as_posix()}", path.read_bytes())
+    index = "memory://rows/out/index/train-00000.parquet"
+    yield take_rows(index, np.arange(read_table(index).num_rows))
+    remove("memory://rows")
+
+
+def test_images_of_a_shard_in_a_store_are_ranges_that_can_be_read_ahead(in_a_store, dataset):
+    _, out = dataset
+    here = take_rows(str(out / "index/train-00000.parquet"), np.arange(len(in_a_store)))
+    expected = [read_image(row) for row in here.to_pylist()]
+    ranges = image_ranges(in_a_store)
+    assert [read_range(*each) for each in ranges] == expected
+    assert {place for place, _, _ in ranges} == {"memory://rows/out/hf/train/data-00000.arrow"}
+    with reading_ahead(ranges), measuring("write", "t") as measures:
+        assert [read_image(row) for row in in_a_store.to_pylist()] == expected
+    assert measures.counts["bytes_read"] == sum(map(len, expected))
+
+
+def test_an_altered_or_missing_image_in_a_store_is_noticed(in_a_store):
+    place, start, end = image_ranges(in_a_store)[1]
+    row = in_a_store.to_pylist()[1]
+    data = read_bytes(place)
+    at = (start + end) // 2
+    write_bytes(place, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(MemberError, match="row 1: the image was altered"):
+        read_image(row)
+    write_bytes(place, data[:at])  # ends early
+    with pytest.raises(MemberError, match="row 1: the image was altered"):
+        read_image(row)
+    take_rows("memory://rows/out/index/train-00000.parquet", np.array([1]))
+    remove(place)
+    with pytest.raises(engine.ExportError, match="row 1 cannot be read"):
+        read_image(row)

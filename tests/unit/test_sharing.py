@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import NodeError
 from engine.manifest import LOCK
-from engine.sharing import local_places, require_same, sights
+from engine.sharing import Shared, local_places, require_same, sights
 
 
 def test_only_local_places_are_asked_for_and_each_once(tmp_path):
@@ -43,3 +43,28 @@ def test_the_first_node_that_sees_something_else_is_named():
                                     "10.0.0.2 (ab)": ["a file of 5 bytes", None]})  # fmt: skip
     assert "got nothing there, expected a folder" in str(e.value)
     assert e.value.exit_code == 2
+
+
+def test_a_node_that_joins_later_is_judged_by_what_tasks_do_not_change(tmp_path):
+    out, export, scratch = (tmp_path / name for name in ("out", "a.zip", "scratch"))
+    out.mkdir(), scratch.mkdir()
+    (out / LOCK).write_bytes(b'{"token": "1"}')
+    export.write_bytes(b"12345")
+    places = (str(out), str(export), str(scratch), str(tmp_path / "report"))
+    later = Shared(places=places, seen=tuple(sights(places, names=False)), asked=frozenset({"a"}))
+    (out / ".staging").mkdir()
+    (scratch / "rows").mkdir()
+    (tmp_path / "report").mkdir()  # made by the driver meanwhile
+    later.require_on("b")
+    export.write_bytes(b"123456")
+    with pytest.raises(NodeError, match=r"a\.zip: is not the same on node b .*: got a file of 6"):
+        later.require_on("b")
+    export.write_bytes(b"12345")
+    (out / LOCK).write_bytes(b'{"token": "2"}')
+    with pytest.raises(NodeError, match="out: is not the same"):
+        later.require_on("b")
+    (out / LOCK).write_bytes(b'{"token": "1"}')
+    scratch.joinpath("rows").rmdir()
+    scratch.rmdir()
+    with pytest.raises(NodeError, match=r"got nothing there, expected a folder;"):
+        later.require_on("b")

@@ -7,7 +7,17 @@ import pytest
 
 from engine import unfinished
 from engine.config import Config
-from engine.errors import ConfigError, ExportError, OutputError, ResumeError, RunError, UsageError
+from engine.errors import (
+    ConfigError,
+    CrashError,
+    ExportError,
+    NodeError,
+    OutputError,
+    ResumeError,
+    RunError,
+    Sam2PrepError,
+    UsageError,
+)
 from engine.manifest import JOURNAL, RUN
 from engine.members import MemberError
 from engine.publication import writing
@@ -49,6 +59,8 @@ PASSING = [
     RunError("scan", "a worker died", advice="try fewer workers"), OSError(28, "No space left"),
     KeyboardInterrupt(), SystemExit(1), MemoryError(), ZeroDivisionError(),
     ExportError("a.zip", "cannot be read"), MemberError("a.zip: 1.png", "ends early"),
+    CrashError("scan: scan-00000 (a.zip)", "a worker died each time", advice="try fewer workers"),
+    NodeError("/a.zip", "is not the same on node b", advice="name a URL"),
 ]  # fmt: skip
 THE_USERS = [UsageError("a", "b"), ConfigError("a", "b"), OutputError("a", "b")]
 
@@ -63,6 +75,9 @@ def test_what_may_pass_leaves_what_is_done_and_says_so(out, error):
     with pytest.raises(expected) as caught:
         attempt(out, error)
     text = text_of(caught.value)
+    if isinstance(error, Sam2PrepError):  # what a user sees of it, and the exit code
+        assert (type(caught.value), caught.value.exit_code) == (type(error), error.exit_code)
+        assert str(caught.value).startswith(f"{error}; what is done is kept in")
     assert f"what is done is kept in {out}/.staging: the same command continues, sam2" in text
     assert f"sam2prep clean {out} removes it" in text
     assert exists(join(out, RUN))

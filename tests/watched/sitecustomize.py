@@ -6,7 +6,8 @@ happen is read from its `orders.json` at the moment of the call:
 
     delay            seconds that every task takes longer
     delay_of         the same, by session
-    open, scan, write, draw   names of exports, ids of frames: whoever handles them is killed
+    open, scan, write, draw, compose   names of exports, ids of frames: who handles them is killed
+    track            names of videos: whoever follows their tracks is killed
     once             the same, but killed only while there is no file of that name in the folder
     apart            true: whoever starts a process apart is killed, as by a lack of memory
 """
@@ -69,7 +70,7 @@ def watched(stage, function):
 
 def before(kind, function, name_of):
     def call(*arguments, **more):
-        handle(kind, name_of(*arguments))
+        handle(kind, name_of(*arguments, **more))
         return function(*arguments, **more)
 
     call.__module__, call.__name__ = function.__module__, function.__name__
@@ -89,6 +90,12 @@ def patch(module):
         module._picture = before("draw", module._picture, lambda item: item[1]["id"])
     elif module.__name__ == "engine.prepared_rows":
         module.read_image = before("write", module.read_image, lambda row: row["id"])
+    elif module.__name__ == "engine.conversations":
+        module.compose = before("compose", module.compose, lambda *_, **more: more["frame_id"])
+    elif module.__name__ == "engine.tracks":
+        module.track_issues = before(
+            "track", module.track_issues, lambda frames, *_: frames["video_id"][0].as_py()
+        )
     elif module.__name__ == "engine.apart":
         start = module.each_apart
 
