@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -26,6 +27,7 @@ import pyarrow as pa
 from engine.errors import Sam2PrepError
 from engine.json_log import is_logging, log_on_stderr
 from engine.measures import Measured
+from engine.store_settings import StoreSettings
 from engine.tasks import ONE_THREAD, NamedFailure
 
 __all__ = ["ChildProcess", "Died", "Outcome", "serve"]
@@ -82,6 +84,7 @@ class ChildProcess:
         os.close(watched)
         self.pipe = Connection(ours.detach())
         """Readable once a call has ended, by a result or by death."""
+        self._send(StoreSettings.of_this_process())
 
     def begin(
         self,
@@ -101,11 +104,11 @@ class ChildProcess:
             key: names the call.
             lost: attempts at it so far, for its measures.
         """
-        call = pickle.dumps((function, payload, stage, key, lost))
-        try:
-            self.pipe.send_bytes(call)
-        except ConnectionError:  # it has died: `outcome` says so
-            return
+        self._send((function, payload, stage, key, lost))
+
+    def _send(self, what: Any) -> None:
+        with suppress(ConnectionError):  # it has died: `outcome` says so
+            self.pipe.send_bytes(pickle.dumps(what))
 
     def outcome(self) -> Outcome | Died:
         """Wait for the end of the call; after a death nothing more can be begun."""
@@ -149,6 +152,7 @@ def serve(calls: int, parent: int, logs: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     pa.set_cpu_count(1)
     with Connection(calls) as pipe:
+        pipe.recv().take_over()
         while True:
             try:
                 call = pipe.recv_bytes()

@@ -1,12 +1,14 @@
 """A process beside this one: it ends with its parent, and asks nothing of the program it serves."""
 
 import os
+import pickle
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from fsspec.config import conf
 
 from engine.child_process import ChildProcess, Died
 from engine.process_runner import usable_cores
@@ -85,6 +87,21 @@ def test_what_a_child_prints_is_no_output_of_the_program(capfd):
     assert not isinstance(child.outcome(), Died)
     child.close()
     assert capfd.readouterr().out == ""
+
+
+def endpoint(_):
+    from fsspec.config import conf
+
+    return conf["s3"]["endpoint_url"]
+
+
+def test_a_child_opens_stores_as_its_parent_does(monkeypatch):
+    monkeypatch.setitem(conf, "s3", {"endpoint_url": "http://127.0.0.1:1"})
+    child = ChildProcess()
+    child.begin(endpoint, None, stage="scan", key="k")
+    _, pickled = child.outcome()
+    child.close()
+    assert pickle.loads(pickled) == "http://127.0.0.1:1"
 
 
 def test_a_child_that_died_idle_says_so_with_the_next_call():
