@@ -17,10 +17,10 @@ from engine import Config, Execution
 from engine.findings import CODES, Severity
 from engine.frame_times import unfitting_times
 from engine.intake import take_in
-from engine.pipeline import LocalRunner
 from engine.records import FRAME_SCHEMA
 from engine.sample_export import write_sample_export
 from engine.tables import read_table, write_table
+from engine.tasks import LocalRunner
 from engine.track_check import TrackTask, check_video
 from engine.tracks import track_issues
 from engine.work import Work
