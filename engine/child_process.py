@@ -28,7 +28,7 @@ from engine.errors import Sam2PrepError
 from engine.json_log import is_logging, log_on_stderr
 from engine.measures import Measured
 from engine.store_settings import StoreSettings
-from engine.tasks import ONE_THREAD, NamedFailure
+from engine.tasks import WORKER_ENVIRONMENT, NamedFailure
 
 __all__ = ["ChildProcess", "Died", "Outcome", "serve"]
 
@@ -76,7 +76,7 @@ class ChildProcess:
             ],
             stdin=subprocess.DEVNULL,
             stdout=sys.__stderr__ or subprocess.DEVNULL,
-            env=os.environ | ONE_THREAD | {"PYTHONPATH": _python_path()},
+            env=os.environ | WORKER_ENVIRONMENT | {"PYTHONPATH": _python_path()},
             pass_fds=(theirs.fileno(), watched),
             start_new_session=True,
         )  # fmt: skip

@@ -219,7 +219,7 @@ def _looked_up(
 ) -> tuple[_Codes, list[tuple[list[int], str]]]:
     """The code of each frame, -1 where the table has none; and frames that only the table has."""
     codes = np.full(len(index), -1, dtype=np.int8)
-    videos = np.asarray(index.table["video_id"].to_numpy(zero_copy_only=False))
+    videos = index.video_ids
     frames = index.table["frame_index"].fill_null(-1).to_numpy()
     known = index.table["frame_index"].is_valid().to_numpy(zero_copy_only=False)
     names, starts = np.unique(videos, return_index=True)  # the index is sorted by video

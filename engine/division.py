@@ -148,7 +148,7 @@ class Division:
         if self.wish.gap_sec or not (assignment >= 0).any():
             return []
         places = np.flatnonzero((assignment >= 0) | (self.excluded >= 0))
-        videos = self._videos()[places]
+        videos = self.index.video_ids[places]
         frames = self._frame_index()[places]
         codes = assignment[places]
         pair = (videos[1:] == videos[:-1]) & (codes[1:] >= 0) & (codes[:-1] >= 0)
@@ -242,10 +242,7 @@ class Division:
         }
 
     def _table(self, codes: _Codes, names: tuple[str, ...] = ASSIGNED) -> dict[str, dict[str, str]]:
-        return write_assignment(self._videos(), self._frame_index(), codes, names)
-
-    def _videos(self) -> NDArray[Any]:
-        return np.asarray(self.index.table["video_id"].to_numpy(zero_copy_only=False))
+        return write_assignment(self.index.video_ids, self._frame_index(), codes, names)
 
     def _frame_index(self) -> NDArray[np.int64]:
         filled = self.index.table["frame_index"].fill_null(-1)  # such frames are set aside

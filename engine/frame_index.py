@@ -65,6 +65,13 @@ class FrameIndex:
         """Object records declared in these frames, hidden and unreadable ones too."""
         return int(pc.sum(self.table["objects_declared"]).as_py() or 0)
 
+    @property
+    def video_ids(self) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+        """Object (n,): the video of each frame; its name is there once, not once a frame."""
+        found = pc.dictionary_encode(self.table["video_id"]).combine_chunks()
+        names = np.array(found.dictionary.to_pylist(), dtype=object)
+        return np.asarray(names[found.indices.to_numpy(zero_copy_only=False)])
+
     def where(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> "FrameIndex":
         """Give the frames for which `keep` is true; of all of them no copy is made."""
         if keep.all():

@@ -7,6 +7,7 @@ in the schema of every file, so that a file by itself is read as what it is.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -52,6 +53,7 @@ COLUMNS: dict[str, Any] = {
     "height": _value("int32"),
 }
 
+_MOST_BYTES = 2**31 - 1
 _IMAGE_COLUMNS = {"image": ("image",), "images": ("images",), "both": ("image", "images")}
 
 
@@ -147,8 +149,20 @@ def row_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def _binary_array(values: Sequence[bytes | None]) -> pa.BinaryArray:
+    """Make an array by one copy of each value; `pa.array` makes more as its buffer grows."""
+    offsets = np.zeros(len(values) + 1, np.int64)
+    np.cumsum([len(value or b"") for value in values], out=offsets[1:])
+    if offsets[-1] > _MOST_BYTES:  # an offset has 32 bits
+        return pa.array(values, pa.binary())
+    held = pa.array([value is not None for value in values], pa.bool_())
+    content = b"".join(value or b"" for value in values)
+    buffers = [held.buffers()[1], *map(pa.py_buffer, (offsets.astype(np.int32), content))]
+    return pa.Array.from_buffers(pa.binary(), len(values), buffers)
+
+
 def _image_array(images: Sequence[ImageFile], kind: pa.DataType) -> pa.Array:
-    data = pa.array([image.data for image in images], pa.binary())
+    data = _binary_array([image.data for image in images])
     names = pa.array([image.path or image.name for image in images], pa.string())
     # A missing image has to be null as a whole: `datasets` cannot decode a struct of nulls.
     absent = pa.array([image.data is None and image.path is None for image in images], pa.bool_())

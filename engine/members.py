@@ -165,9 +165,8 @@ def read_member(location: str, member: Member, *, cap: int = _READ_CAP) -> bytes
         # One byte more than listed, so that a file that has grown since is noticed.
         content = _read(location, member, 0, member.size + 1) if member.size else b""
     else:
-        content = _first_compressed(location, member, member.compressed_size)
-    if member.method:
-        content = _inflate(location, member, content)
+        raw = _first_compressed(location, member, member.compressed_size)
+        content = _inflate(location, member, raw) if member.method else bytes(raw)
     _check_content(location, member, len(content), zlib.crc32(content))
     return content
 
@@ -203,7 +202,7 @@ def read_head(location: str, member: Member, n_bytes: int) -> bytes:
     if n_bytes <= 0:
         return b""
     if not member.method:
-        return _first_compressed(location, member, n_bytes)
+        return bytes(_first_compressed(location, member, n_bytes))
     # Other writers than zlib may do worse than the guess: double.
     n_compressed = _compressed_guess(n_bytes)
     while True:
@@ -259,7 +258,7 @@ def _check_content(location: str, member: Member, n_bytes: int, crc32: int) -> N
         raise _bad(location, member, what, got=got, expected=expected)
 
 
-def _inflate(location: str, member: Member, raw: bytes) -> bytes:
+def _inflate(location: str, member: Member, raw: memoryview) -> bytes:
     inflater = zlib.decompressobj(-15)
     try:
         # One byte of room behind the end: enough to see that there is more, never a bomb.
@@ -303,7 +302,7 @@ def _room(member: Member) -> int:
     return _LOCAL_HEADER.size + len(member.stored_name.encode()) + _EXTRA_SLACK
 
 
-def _first_compressed(location: str, member: Member, n_bytes: int) -> bytes:
+def _first_compressed(location: str, member: Member, n_bytes: int) -> memoryview:
     """Read the first `n_bytes` of a member's data as stored; a folder's file is stored as is."""
     if member.offset is None:
         raw = _read(location, member, 0, n_bytes)
@@ -314,7 +313,7 @@ def _first_compressed(location: str, member: Member, n_bytes: int) -> bytes:
         if start + n_bytes > len(raw) > n_bytes:
             end = member.offset + start + n_bytes
             raw += _read(location, member, member.offset + len(raw), end)
-    data = raw[start : start + n_bytes]
+    data = memoryview(raw)[start : start + n_bytes]  # a slice of bytes would be a copy
     if len(data) < n_bytes:
         raise _bad(location, member, "is cut off", got=f"{len(data)} bytes", expected=n_bytes)
     return data

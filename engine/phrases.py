@@ -1,17 +1,22 @@
 """From a planned step to its question and answer: which words go into which slot.
 
-Trade-off: one place knows all slots and fills every one of them for every sentence, needed or not;
-so a sentence of the tables or of the user can be moved and changed without touching code.
+Trade-off: one place knows all slots and offers every one of them to every sentence; so a sentence
+of the tables or of the user can be moved and changed without touching code. What a sentence does
+not ask for is not worded: that would be most of it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from string import Formatter
 
 from engine.english import Noun, article, joined
 from engine.templates import Templates
 from engine.turn_plan import Group, Step
 from engine.wording import JSON_KEYS, WHERE
+
+_Slot = str | Callable[[], str]
 
 __all__ = ["Absent", "Scene", "Turn", "ask", "nothing", "reply", "turn_of"]
 
@@ -94,6 +99,7 @@ class Scene:
         """Return "2 cars"."""
         return self.nouns[group].counted(len(self.groups[group].members))
 
+    @cached_property
     def words(self) -> frozenset[str]:
         """Return all that the classes are called, quotes included."""
         nouns = [noun for noun, label in zip(self.nouns, self.labels, strict=True) if label]
@@ -121,7 +127,7 @@ def turn_of(scene: Scene, turn: int, step: Step) -> Turn:
         answer=reply(scene, turn, step),
         classes=tuple(labels),
         yes=step.absent is None if step.kind in ("exists", "mixed") else None,
-        words=scene.words(),
+        words=scene.words,
     )
 
 
@@ -139,7 +145,7 @@ def nothing(scene: Scene) -> Turn:
         answer=scene.choose("0 answer", answers).format(adjective=scene.adjective),
         classes=(),
         yes=None,
-        words=scene.words(),
+        words=scene.words,
     )
 
 
@@ -154,11 +160,11 @@ def ask(scene: Scene, turn: int, step: Step) -> str:
     """Word the question of one turn."""
     kind = _question_kind(scene, step)
     question = scene.choose(f"{turn} question", scene.templates.questions[kind])
-    slots = {
-        "target": _target(scene, turn, step),
-        "where": scene.choose(f"{turn} where", WHERE),
+    slots: dict[str, _Slot] = {
+        "target": partial(_target, scene, turn, step),
+        "where": partial(scene.choose, f"{turn} where", WHERE),
         "adjective": scene.adjective,
-        "keys": joined([f'"{key}"' for key in _keys(scene, turn)]),
+        "keys": lambda: joined([f'"{key}"' for key in _keys(scene, turn)]),
         "box": scene.boxes[step.shown[0]] if step.shown else "",
     }
     if step.kind == "exists":
@@ -169,7 +175,7 @@ def ask(scene: Scene, turn: int, step: Step) -> str:
         slots |= {"many": noun.many, "is_are": noun.verb(size)}
         if len(step.groups) > 1:
             slots["is_are"] = "are"
-    text = question.format(**slots)
+    text = _filled(question, slots)
     plain = kind in ("count", "count_all", "classes", "exists", "exists_tracked", "box_to_label")
     if turn or plain or kind in scene.templates.own:
         return text
@@ -236,10 +242,12 @@ def _mixed_target(scene: Scene, turn: int, step: Step) -> str:
 def reply(scene: Scene, turn: int, step: Step) -> str:
     """Word the answer of one turn: labels, count and boxes; numbers only for a count."""
     kind = _answer_kind(scene, step)
-    slots = _denial(scene, step) if step.absent is not None else {}
+    slots: dict[str, _Slot] = {}
+    if step.absent is not None:
+        slots |= _denial(scene, step)
     if step.groups:
         slots |= _listed(scene, turn, step, single=len(step.groups) == 1)
-    answer = scene.choose(f"{turn} answer", _answers(scene, kind, step)).format(**slots)
+    answer = _filled(scene.choose(f"{turn} answer", _answers(scene, kind, step)), slots)
     if step.kind != "mixed" or step.absent is None:
         return answer
     known = scene.absent[step.absent].open
@@ -258,22 +266,33 @@ def _denial(scene: Scene, step: Step) -> dict[str, str]:
     return words | {"verb": absent.noun.verb(absent.count)}
 
 
-def _listed(scene: Scene, turn: int, step: Step, *, single: bool) -> dict[str, str]:
+def _filled(sentence: str, slots: Mapping[str, _Slot]) -> str:
+    """Word what a sentence asks for, and put it in."""
+    given = {name: slots[name] for name in _names(sentence)}
+    return sentence.format(**{k: v if isinstance(v, str) else v() for k, v in given.items()})
+
+
+@lru_cache(maxsize=4096)
+def _names(sentence: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(sentence) if name)
+
+
+def _listed(scene: Scene, turn: int, step: Step, *, single: bool) -> dict[str, _Slot]:
     """Words for the objects that an answer is about."""
     total = scene.counted(step.groups[0]) if single else _objects(scene, step.size)
     last = step.first + len(step.shown) - 1
-    slots = {
+    slots: dict[str, _Slot] = {
         "total": total,
         "counted": total,
         "limit": str(step.listed),
         "numbers": f"numbers {step.first} to {last}" if last > step.first else f"number {last}",
         "is_are": "is" if step.size == 1 else "are",
-        "listing": _listing(scene, turn, step.shown),
-        "boxes": joined([scene.boxes[at] for at in step.shown]),
-        "json": _json(scene, turn, step.shown),
-        "names": joined([scene.nouns[at].name for at in step.groups]),
+        "listing": partial(_listing, scene, turn, step.shown),
+        "boxes": lambda: joined([scene.boxes[at] for at in step.shown]),
+        "json": partial(_json, scene, turn, step.shown),
+        "names": lambda: joined([scene.nouns[at].name for at in step.groups]),
         "class_count": "1 class" if single else f"{len(step.groups)} classes",
-        "summary": joined([scene.counted(at) for at in step.groups]),
+        "summary": lambda: joined([scene.counted(at) for at in step.groups]),
     }
     word = scene.nouns[step.groups[0]]
     slots |= {"bare": word.bare(step.size), "verb": word.verb(step.size)}

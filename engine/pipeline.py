@@ -36,7 +36,7 @@ from engine.ray_worker import attempt
 from engine.sharing import Shared, require_same, sights
 from engine.store_settings import StoreSettings
 from engine.tasks import (
-    ONE_THREAD,
+    WORKER_ENVIRONMENT,
     Collected,
     NamedFailure,
     Task,
@@ -65,7 +65,7 @@ _RAY_ENVIRONMENT = {
     # `log_to_driver=False` does not stop the raylet's own messages (a worker died, ...): a thread
     # of the driver prints them on standard output, all but the lines that match this.
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
-    **ONE_THREAD,
+    **WORKER_ENVIRONMENT,
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from engine.errors import CrashError, RunError, Sam2PrepError
 
 __all__ = [
-    "ONE_THREAD",
+    "WORKER_ENVIRONMENT",
     "Collected",
     "LocalRunner",
     "NamedFailure",
@@ -32,8 +32,16 @@ __all__ = [
     "require_unique",
 ]
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The environment of a process that is one of as many as there are cores."""
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    # The C library of Linux gives a freed image's memory back, and takes it anew for the next one:
+    # two faults of three. It may keep 128 MB instead.
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_TRIM_THRESHOLD_": str(2**27),
+}
+"""Of a process that is one of as many as there are cores."""
 
 _NAMED = 10
 _WORKER_MODULES = ("engine.survey", "engine.stages", "engine.shards")
