@@ -51,7 +51,7 @@ def main(
             plain_trial("start of Ray", "-c", start_ray),
             prepare_trial(
                 "prepare on Ray", paths, folder / "engine", workers=workers, frames=frames,
-                answer="dataset",
+                runner="ray", answer="dataset",
             ),
         ]  # fmt: skip
         outcome = run_trials(trials, repeats=repeats, warmups=warmups)
