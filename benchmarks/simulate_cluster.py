@@ -3,9 +3,9 @@
 A discrete-event simulation. What is measured, on one machine of 2 cores: the seconds of each task
 of real runs, Ray's for a stage and for a task that does nothing, the driver's for the frames it
 holds, and the memory they take (`benchmarks/measure_tasks.py`, while the machine had other work).
-The mean of a stage's tasks is that of longer runs, with nothing beside them, of
-`benchmarks/bench_vs_datasets_script.py`; the spread around it is of the measured tasks. What is
-simulated: one driver, which hands out tasks one after the other, and workers, one task a core, each
+The mean of a stage's tasks is that of longer runs, with nothing beside them
+(`results/runs_on_ray.json`, of `benchmarks/bench_vs_datasets_script.py` when the engine took Ray for
+everything); the spread around it is of the measured tasks. What is simulated: one driver, which hands out tasks one after the other, and workers, one task a core, each
 task drawn from those of its stage; stages follow one another. The simulator is held against the
 measured runs of both.
 
@@ -308,9 +308,7 @@ def _limits(costs: Costs, image_bytes: int, frames_per_export: int) -> dict[str,
 
 @click.command()
 @click.option("--measured", default="benchmarks/results/task_times.json", show_default=True)
-@click.option(
-    "--long-runs", default="benchmarks/results/vs_datasets_script.json", show_default=True
-)
+@click.option("--long-runs", default="benchmarks/results/runs_on_ray.json", show_default=True)
 @click.option("--out", default="benchmarks/results/simulate_cluster.json", show_default=True)
 @click.option(
     "--only", nargs=3, type=int, metavar="FRAMES NODES CORES", help="Simulate one, and print it."

@@ -100,6 +100,8 @@ class ShardWriter:
 
     def _videos(self, shard: Shard) -> str:
         """Name the first and the last video of a shard: rows are in the order of videos."""
+        if not len(shard.places):  # every row of it has gone since
+            return ""
         ids = self.index.table["video_id"]
         ends = [ids[int(place)].as_py() for place in (shard.places.min(), shard.places.max())]
         return " to ".join(dict.fromkeys(ends))

@@ -278,7 +278,7 @@ def test_ray_up_takes_the_file(name):
 
 def figures():
     """Seconds of a core a frame, seconds of the driver a frame, from the committed benchmark."""
-    path = ROOT / "benchmarks/results/vs_datasets_script.json"
+    path = ROOT / "benchmarks/results/runs_on_ray.json"
     found = json.loads(path.read_text())
     parameters = found["parameters"]
     frames = parameters["exports"] * parameters["frames_per_export"]
@@ -315,7 +315,7 @@ def simulated():
 
 def simulation(*only, measured="benchmarks/results/task_times.json", long_runs=None):
     """One scenario anew, by the program itself."""
-    long_runs = long_runs or "benchmarks/results/vs_datasets_script.json"
+    long_runs = long_runs or "benchmarks/results/runs_on_ray.json"
     words = [sys.executable, "-m", "benchmarks.simulate_cluster", "--measured", str(measured)]
     words += ["--long-runs", str(long_runs), "--only", *(str(number) for number in only)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
