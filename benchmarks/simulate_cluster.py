@@ -4,10 +4,10 @@ A discrete-event simulation. What is measured, on one machine of 2 cores: the se
 of real runs, Ray's for a stage and for a task that does nothing, the driver's for the frames it
 holds, and the memory they take (`benchmarks/measure_tasks.py`, while the machine had other work).
 The mean of a stage's tasks is that of longer runs, with nothing beside them
-(`results/runs_on_ray.json`, of `benchmarks/bench_vs_datasets_script.py` when the engine took Ray for
-everything); the spread around it is of the measured tasks. What is simulated: one driver, which hands out tasks one after the other, and workers, one task a core, each
-task drawn from those of its stage; stages follow one another. The simulator is held against the
-measured runs of both.
+(`results/runs_on_ray.json`, of `benchmarks/bench_vs_datasets_script.py` when all ran on Ray); the
+spread around it is of the measured tasks. What is simulated: one driver, which hands out tasks one
+after the other, and workers, one task a core, each task drawn from those of its stage; stages
+follow one another. The simulator is held against the measured runs of both.
 
 Not in it: the start of nodes, a store or a network that is the limit, nodes of other speed, tasks
 that slow each other down, lost nodes, and a Ray that takes longer for a task the more there are.
