@@ -5,7 +5,6 @@ argument and result goes through a pipe. Of a thousand frames the one that kills
 cost of one more start, and its signal is known.
 """
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from enum import Enum
@@ -43,15 +42,10 @@ def each_apart(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator
         for item in items:
             child = child or ChildProcess()
             child.begin(function, item, stage="a process apart", key="one of its calls")
-            done = child.outcome()
+            done = child.result()
             if isinstance(done, Died):
                 child = None
-                yield done
-                continue
-            ok, pickled = done
-            if not ok:
-                raise pickle.loads(pickled)
-            yield pickle.loads(pickled)
+            yield done
     finally:
         if child is not None:
             child.kill()

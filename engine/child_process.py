@@ -119,6 +119,16 @@ class ChildProcess:
             return Died(self._process.returncode)
         return answer
 
+    def result(self) -> Any:
+        """Wait for the end of the call, and give its result or a `Died`; raises what it raised."""
+        outcome = self.outcome()
+        if isinstance(outcome, Died):
+            return outcome
+        ok, pickled = outcome
+        if not ok:
+            raise pickle.loads(pickled)
+        return pickle.loads(pickled)
+
     def close(self) -> None:
         """Let it end, and wait for that."""
         self.pipe.close()

@@ -10,7 +10,6 @@ fault, and known by name.
 """
 
 import os
-import pickle
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -159,15 +158,12 @@ class ProcessRunner:
 
     def _loaded(self, pipe: Connection, stage: str) -> None:
         child = self._loading.pop(pipe)
-        outcome = child.outcome()
-        if isinstance(outcome, Died):
+        loaded = child.result()
+        if isinstance(loaded, Died):
             raise RunError(
-                stage, f"a process ended while it was starting ({outcome.reason})",
+                stage, f"a process ended while it was starting ({loaded.reason})",
                 advice="memory is the usual reason: try fewer workers",
             )  # fmt: skip
-        ok, pickled = outcome
-        if not ok:
-            raise pickle.loads(pickled)
         self._idle.append(child)
 
     def _kill_busy(self) -> None:

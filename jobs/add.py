@@ -14,7 +14,7 @@ from jobs.options import (
     reading_options,
     resume_option,
 )
-from jobs.settings import flat_values
+from jobs.settings import apart_from_execution
 from jobs.summary import advise, show_summary
 from jobs.tracking import Tracking, mlflow_option
 
@@ -71,13 +71,10 @@ def main(
     """
     with reporting_errors(as_json):
         import engine
-        from engine.config_file import config_from
         from engine.manifest import read_json
         from engine.storage import join
 
-        values = flat_values(config_file, options)
-        own = {"workers", "address", "runner", "resume"}
-        _, execution = config_from({name: values.pop(name, None) for name in own})
+        values, execution = apart_from_execution(config_file, options)
         tracking = Tracking(mlflow)
         with watched_progress() as progress:
             summary = engine.add(

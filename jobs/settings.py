@@ -8,7 +8,7 @@ from engine.errors import ConfigError
 if TYPE_CHECKING:
     from engine.config import Config, Execution
 
-__all__ = ["flat_values", "resolve"]
+__all__ = ["apart_from_execution", "resolve"]
 
 
 def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Config, Execution]":
@@ -23,10 +23,33 @@ def resolve(config_file: str | None, options: Mapping[str, Any]) -> "tuple[Confi
     """
     from engine.config_file import config_from
 
-    return config_from(flat_values(config_file, options))
+    return config_from(_flat_values(config_file, options))
 
 
-def flat_values(config_file: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+def apart_from_execution(
+    config_file: str | None, options: Mapping[str, Any]
+) -> tuple[dict[str, Any], "Execution"]:
+    """Tell what a command changes of a dataset from how it is executed.
+
+    Args:
+        config_file: a TOML file, if one was given.
+        options: by name; what was not given is None or empty.
+
+    Returns:
+        What is to be changed, as `config_from` takes it; and the execution.
+
+    Raises:
+        ConfigError: as `resolve`.
+    """
+    from engine.config_file import config_from
+
+    values = _flat_values(config_file, options)
+    own = {"workers", "address", "runner", "resume"}
+    _, execution = config_from({name: values.pop(name, None) for name in own})
+    return values, execution
+
+
+def _flat_values(config_file: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Put a configuration file and the command line together, as `config_from` takes them.
 
     Args:

@@ -12,7 +12,7 @@ from jobs.options import (
     resume_option,
     split_options,
 )
-from jobs.settings import flat_values
+from jobs.settings import apart_from_execution
 from jobs.tracking import Tracking, mlflow_option
 
 __all__ = ["main"]
@@ -44,12 +44,8 @@ def main(
     """
     with reporting_errors(as_json):
         import engine
-        from engine.config_file import config_from
 
-        values = flat_values(config_file, options)
-        own = {"workers", "address", "runner", "resume"}
-        _, execution = config_from({name: values.pop(name, None) for name in own})
-
+        values, execution = apart_from_execution(config_file, options)
         tracking = Tracking(mlflow)
         with watched_progress() as progress:
             summary = engine.split(out, values, execution, progress)

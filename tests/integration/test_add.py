@@ -22,7 +22,7 @@ from engine.split_file import read_assignment
 from engine.storage import read_bytes
 from jobs.cli import main
 from tests.digests import tree
-from tests.small_exports import SMALL, write_videos
+from tests.small_exports import FOUR_VIDEOS, SMALL, write_videos
 from tests.unit.test_preparation import rewrite
 
 HERE = engine.Execution(runner="local")
@@ -32,16 +32,9 @@ SPLITS = ("train", "validation", "test")
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """Five videos: hidden objects, frames that are set aside for masks and for images."""
-    place = tmp_path_factory.mktemp("exports")
-    several = [
-        {"hidden": {0: [0, 1], 3: [1]}, "seed": 1},
-        {"mask_truncated": [2], "seed": 2, "dialect": "coco"},
-        {"frames_without_image": [1], "seed": 3, "image_format": "jpg"},
-        {"seed": 4, "paint": False, "labels": ("cat", "object_1")},
-        {"seed": 5, "dialect": "coco", "image_crc_flip": [3]},
-    ]
-    return write_videos(place, several)
+    """Five videos; what is wrong with the last one is seen when its images are read."""
+    unseen = {"seed": 5, "dialect": "coco", "image_crc_flip": [3]}
+    return write_videos(tmp_path_factory.mktemp("exports"), [*FOUR_VIDEOS, unseen])
 
 
 def prepare(sources, out, **config):
@@ -598,16 +591,20 @@ def test_wrong_usage(sources, tmp_path, changes, how, says):
     assert tree(tmp_path / "out", without=()) == before
 
 
+class _AskedError(Exception):
+    """Ends a run where its workers would start."""
+
+
 def test_workers_are_asked_for_the_frames_of_the_new_exports(sources, tmp_path, monkeypatch):
     prepare(sources[:1], tmp_path / "out")
     asked = []
 
     def started(*args, places, **how):
         asked.extend(places)
-        raise NotImplementedError
+        raise _AskedError
 
     monkeypatch.setattr(addition, "start_work", started)
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(_AskedError):
         add(tmp_path / "out", sources[1], changes={"frames": str(tmp_path)})
     assert asked == [str(tmp_path / "out"), str(tmp_path)]
 

@@ -16,7 +16,7 @@ from engine.errors import ConfigError, OutputError, RunError
 from engine.sample_export import write_sample_export
 from jobs.cli import main
 from tests.digests import tree
-from tests.small_exports import SMALL, write_videos
+from tests.small_exports import FOUR_VIDEOS, SMALL, write_videos
 
 HERE = engine.Execution(runner="local")
 ALL = {"formats": FORMATS, "validation": "standard", "rows_per_shard": 5}
@@ -24,15 +24,7 @@ ALL = {"formats": FORMATS, "validation": "standard", "rows_per_shard": 5}
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """Four videos: hidden objects, frames that are set aside for masks and for images."""
-    place = tmp_path_factory.mktemp("exports")
-    several = [
-        {"hidden": {0: [0, 1], 3: [1]}, "seed": 1},
-        {"mask_truncated": [2], "seed": 2, "dialect": "coco"},
-        {"frames_without_image": [1], "seed": 3, "image_format": "jpg"},
-        {"seed": 4, "paint": False, "labels": ("cat", "object_1")},
-    ]
-    return write_videos(place, several)
+    return write_videos(tmp_path_factory.mktemp("exports"), FOUR_VIDEOS)
 
 
 def prepare(sources, out, **config):
