@@ -15,6 +15,7 @@ import difflib
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.errors import ConfigError
 
@@ -88,6 +89,7 @@ class _Scale:
     steps: tuple[int, int]
 
 
+@lru_cache(maxsize=1024)
 def _scale(width: int, height: int, style: BoxStyle) -> _Scale:
     offset, size, steps = (0, 0), (width, height), (width, height)
     if style.name == "qwen25":

@@ -83,6 +83,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _SAME = {"s3a": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs"}
 
 
+@lru_cache(maxsize=4096)  # asked several times for each frame
 def local_path(location: str) -> Path | None:
     """Give the path of a local location; None if it is a URL of another file system."""
     if location.startswith("file://"):

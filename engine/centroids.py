@@ -30,27 +30,29 @@ def centroids(runs: Runs, height: int) -> NDArray[np.float64]:
         of `numpy.nonzero`'s columns and rows. NaN for a mask without foreground.
     """
     ends = np.cumsum(runs.counts)
-    before = np.concatenate([[0], ends])[runs.offsets[:-1]]
-    ends = ends - np.repeat(before, runs.sizes)
-    starts = ends - runs.counts
+    before = np.repeat(np.concatenate([[0], ends])[runs.offsets[:-1]], runs.sizes)
     place = np.arange(runs.counts.size) - np.repeat(runs.offsets[:-1], runs.sizes)
-    foreground = place & 1 == 1
+    foreground = np.flatnonzero(place & 1)
+    edges = np.searchsorted(foreground, runs.offsets)
+    ends = (ends - before)[foreground]
+    starts = ends - runs.counts[foreground]
 
-    def over_runs(before_place: _Ints, up_to_place: _Ints) -> NDArray[np.float64]:
-        sums = runs.segment_sums(np.where(foreground, up_to_place - before_place, 0))
-        return sums.astype(np.float64)
+    def over_masks(sums: _Ints) -> NDArray[np.float64]:
+        running = np.zeros(sums.size + 1, dtype=np.int64)
+        np.cumsum(sums, out=running[1:])
+        found: _Ints = running[edges[1:]] - running[edges[:-1]]
+        return found.astype(np.float64)
 
-    def columns(n: _Ints) -> _Ints:
-        q, r = np.divmod(n, height)
-        sums: _Ints = height * (q * (q - 1) // 2) + r * q
+    def columns(q: _Ints, r: _Ints) -> _Ints:
+        sums: _Ints = height * (q * (q - 1) >> 1) + r * q
         return sums
 
-    def rows(n: _Ints) -> _Ints:
-        q, r = np.divmod(n, height)
-        sums: _Ints = q * (height * (height - 1) // 2) + r * (r - 1) // 2
+    def rows(q: _Ints, r: _Ints) -> _Ints:
+        sums: _Ints = q * (height * (height - 1) // 2) + (r * (r - 1) >> 1)
         return sums
 
-    areas = over_runs(starts, ends)
+    areas = over_masks(ends - starts)
     areas[areas == 0] = np.nan
-    places = [over_runs(f(starts), f(ends)) / areas for f in (columns, rows)]
+    first, after = np.divmod(starts, height), np.divmod(ends, height)
+    places = [over_masks(f(*after) - f(*first)) / areas for f in (columns, rows)]
     return np.stack(places, axis=1)

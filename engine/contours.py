@@ -26,7 +26,9 @@ _LINE = (0, 1)
 _FLANK_IN, _FLANK_OUT = (-4, -7), (4, 7)
 _NEAR_IN, _NEAR_OUT = (-3, -2), (3, 4)
 _FAR_IN, _FAR_OUT = (-9, -8), (9, 10)
-_STEPS = np.array((*_LINE, *_FLANK_IN, *_FLANK_OUT, *_NEAR_IN, *_NEAR_OUT, *_FAR_IN, *_FAR_OUT))
+_STEPS = np.array(
+    (*_LINE, *_FLANK_IN, *_FLANK_OUT, *_NEAR_IN, *_NEAR_OUT, *_FAR_IN, *_FAR_OUT)
+).reshape(-1, 1)
 _NEAR_APART = 6  # px between the middles of near in and near out, and of near and far
 
 _MOST_PROFILES = 1500  # a mask and reading; the share's standard error is then below 0.013
@@ -119,14 +121,15 @@ def look(
     stride = max(1, -(-len(at) // _MOST_PROFILES))
     at, contested = at[::stride], contested[::stride]
     height, width = pixels.shape[:2]
-    y = np.clip(at[:, :1] + at[:, 2:3] * _STEPS, 0, height - 1)
-    x = np.clip(at[:, 1:2] + at[:, 3:] * _STEPS, 0, width - 1)
-    profile = pixels.reshape(-1, 3)[y * width + x].astype(np.int16)
-    off = np.abs(profile[:, :6] - np.array(colour, dtype=np.int16))
-    distance = off.mean(axis=2)
-    line = distance[:, :2].max(axis=1)
-    free_in = _free(line, distance[:, 2:4].max(axis=1))
-    free_out = _free(line, distance[:, 4:6].max(axis=1))
+    y = np.clip(at[:, 0] + _STEPS * at[:, 2], 0, height - 1)
+    x = np.clip(at[:, 1] + _STEPS * at[:, 3], 0, width - 1)
+    # (3, 14, n): numpy adds whole planes at a time, but along a short last axis one by one
+    profile = pixels.reshape(-1, 3)[y * width + x].transpose(2, 0, 1).astype(np.int16, order="C")
+    off = np.abs(profile[:, :6] - np.array(colour, dtype=np.int16).reshape(3, 1, 1))
+    distance = off.sum(axis=0) / 3
+    line = distance[:2].max(axis=0)
+    free_in = _free(line, distance[2:4].max(axis=0))
+    free_out = _free(line, distance[4:6].max(axis=0))
     lines = free_in & free_out
     step, beside = _steps(profile)
     edges = (step >= _EDGE_RATIO * beside) & (step >= beside + _EDGE_CONTRAST)
@@ -135,7 +138,7 @@ def look(
     return Look(
         boundary=len(at),
         contested=int(contested.sum()),
-        coloured=int((off[:, 0].max(axis=1) <= _SAME_COLOUR).sum()),
+        coloured=int((off[:, 0].max(axis=0) <= _SAME_COLOUR).sum()),
         lines=int(lines.sum()),
         line_share=float(lines[contested].mean()) if enough else 0.0,
         side_share=max(sides),
@@ -183,12 +186,12 @@ def _free(line: _Floats, flank: _Floats) -> NDArray[np.bool_]:
 
 def _steps(profile: NDArray[np.int16]) -> tuple[_Floats, _Floats]:
     """Colour difference across the boundary, and the larger one over the same way beside it."""
-    near_in, near_out, far_in, far_out = (
-        profile[:, k : k + 2].mean(axis=1, dtype=np.float64) for k in (6, 8, 10, 12)
+    near_in, near_out, far_in, far_out = (profile[:, k] + profile[:, k + 1] for k in (6, 8, 10, 12))
+    step, inside, outside = (
+        np.abs(one - other).sum(axis=0) / 2 / 3  # of two pixels, in three channels
+        for one, other in ((near_in, near_out), (far_in, near_in), (far_out, near_out))
     )
-    inside, outside = np.abs(far_in - near_in), np.abs(far_out - near_out)
-    step = np.abs(near_in - near_out).mean(axis=1)
-    return step, np.maximum(inside.mean(axis=1), outside.mean(axis=1))
+    return step, np.maximum(inside, outside)
 
 
 def _worst_side(edges: NDArray[np.bool_], at: _Ints) -> float | None:

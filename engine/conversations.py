@@ -11,10 +11,10 @@ no string that a loader takes for a turn border or a picture, whatever the label
 default 0 to 1000 of the image, since that is right under any resize a trainer does.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from types import MappingProxyType
 
 from engine.box_text import BoxStyle, box_text
@@ -32,6 +32,7 @@ __all__ = ["TextRules", "VisibleObject", "compose", "dialogue", "messages"]
 _TOKEN = "<image>\n"
 _ROLES = MappingProxyType({"human": "user", "gpt": "assistant"})
 _MOST_POLAR = 2
+_Dice = Callable[[str, int], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +79,15 @@ class TextRules:
     odds: Mapping[str, Odds] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Dice:
-    """Numbers that depend on seed, frame and what they are for, and on nothing else."""
+def _dice(seed: int, frame_id: str) -> _Dice:
+    """Give numbers that depend on seed, frame and what they are for, and on nothing else."""
+    frame = frame_id.encode("utf-8", "surrogatepass")
 
-    seed: int
-    frame_id: str
+    def pick(slot: str, count: int) -> int:
+        key = b"%d|%b|%b" % (seed, slot.encode("utf-8", "surrogatepass"), frame)
+        return int.from_bytes(blake2b(key, digest_size=8).digest(), "big") % count
 
-    def __call__(self, slot: str, count: int) -> int:
-        key = f"{self.seed}|{slot}|{self.frame_id}".encode("utf-8", "surrogatepass")
-        return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") % count
+    return pick
 
 
 def compose(
@@ -117,7 +117,7 @@ def compose(
     Raises:
         ValueError: a box that leaves the image.
     """
-    pick = _Dice(seed=rules.seed, frame_id=frame_id)
+    pick = _dice(rules.seed, frame_id)
     boxes = tuple(box_text(each.box, width, height, rules.boxes) for each in objects)
     labels = [clean_label(each.label) for each in objects]
     asked = _asked(rules, labels, hidden, pick) if objects else []

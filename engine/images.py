@@ -18,7 +18,7 @@ import struct
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from zlib_ng import zlib_ng
@@ -46,6 +46,7 @@ _OTHERS = (b"RIFF", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A marker: not a stuffed 00, not a restart; of fill bytes before it, the last one counts.
 _MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7\x01])")
 _SOI, _EOI, _SOS, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
+_END = b"\xff\xd9"
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _JPEG_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 _PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
@@ -276,16 +277,25 @@ def _jpeg_header(head: bytes, segments: Iterable[_Segment]) -> ImageInfo | str |
 
 
 def _check_jpeg(data: bytes) -> tuple[str, str] | None:
-    segments = list(_jpeg_segments(data))  # walked once for all that is asked of it
-    info = _sized(_jpeg_header(data, segments))
+    segments = _jpeg_segments(data)
+    header: list[_Segment] = []
+    for segment in segments:
+        header.append(segment)
+        if segment[0] in (_SOS, _EOI):
+            break
+    info = _sized(_jpeg_header(data, header))
     if isinstance(info, str):
         return UNREADABLE, info
+    rest: Iterable[_Segment] = chain(header, segments)
+    if header and header[-1][0] == _SOS and data.endswith(_END, header[-1][2]):
+        # Pixels cannot hold an end marker, so this is it; walking there was half of the check.
+        rest = (header[-1], (_EOI, len(data), len(data)))
     has_pixels = False
-    for marker, _, end in segments:
+    for marker, _, end in rest:
         if marker == _EOI:
             if not has_pixels:
                 return UNREADABLE, "the JPEG has no pixels"
-            return _check_orientation(data, info, turns=_jpeg_may_turn(data, segments))
+            return _check_orientation(data, info, turns=_jpeg_may_turn(data, header))
         has_pixels = has_pixels or (marker == _SOS and end < len(data))
     return TRUNCATED, f"the JPEG has no end-of-image marker in its {len(data)} bytes"
 

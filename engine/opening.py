@@ -36,6 +36,8 @@ _NEVER_PART_OF_IT = {"__macosx", "thumbs.db", "desktop.ini"}
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _LEAST_END_BYTES, _MOST_END_BYTES = 2**16, 2**18  # the directory of 500 members, of 2,000
 _DRIVE = re.compile(r"^[A-Za-z]:")
+# Nearly every name is one of these, and none of them is what `_name_problem` refuses.
+_PLAIN_NAME = re.compile(r"\w[\w-]*(?:[./]\w[\w-]*)*", re.ASCII)
 _METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd",
             95: "xz", 98: "ppmd", 99: "AES"}  # fmt: skip
 _BAD_ARCHIVE = (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError,
@@ -77,7 +79,7 @@ def below_root(listed: Members, *, max_enclosing: int = _DEFAULT_CAPS.max_enclos
     """
     root = find_root(listed, where=listed.location, max_enclosing=max_enclosing)
     by_name = {
-        name.removeprefix(root): replace(member, name=name.removeprefix(root))
+        name.removeprefix(root): _renamed(member, name.removeprefix(root))
         for name, member in listed.items()
         if name.startswith(root)
     }
@@ -99,7 +101,7 @@ def open_images(location: str, *, caps: Caps = _DEFAULT_CAPS) -> Members:
         ExportError: as `open_members`, but for `annotations.json`, which is not looked for.
     """
     by_name = {
-        name: replace(member, name=name) for name, member in _all_members(location, caps).items()
+        name: _renamed(member, name) for name, member in _all_members(location, caps).items()
     }
     return Members(location=location, root="", by_name=by_name)
 
@@ -305,7 +307,13 @@ def _check(location: str, name: str, problem: str | None) -> None:
         raise ExportError(f"{location}: {name!r}", problem, advice="export it again")
 
 
+def _renamed(member: Member, name: str) -> Member:
+    return member if member.name == name else replace(member, name=name)
+
+
 def _name_problem(name: str) -> str | None:
+    if _PLAIN_NAME.fullmatch(name):
+        return None
     parts = name.split("/")
     # A drive letter in the middle too: a part of the name may be used as a name by itself.
     absolute = name.startswith("/") or any(_DRIVE.match(part) for part in parts)

@@ -114,10 +114,15 @@ def masked(text: str, words: frozenset[str]) -> str:
     text = _BOX.sub("BOX", text)
     if words:
         text = _word_pattern(words).sub("LABEL", text)
-    text = _NUMBER.sub("N", text).replace("an LABEL", "a LABEL")
+    return _one_item(_NUMBER.sub("N", text).replace("an LABEL", "a LABEL"))
+
+
+@lru_cache(maxsize=1 << 14)
+def _one_item(wording: str) -> str:
+    """Cut lists to one item; what is masked already is mostly one of some hundred wordings."""
     for item in _ITEMS:
-        text = item.sub(r"\1", text)
-    return text
+        wording = item.sub(r"\1", wording)
+    return wording
 
 
 def tally(rows: Iterable[Sequence[Turn]]) -> TextTally:

@@ -9,6 +9,7 @@ balance yes and no, so they come on top.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 __all__ = ["Group", "Kind", "Polar", "Step", "plan_turns"]
@@ -87,6 +88,9 @@ class Step:
     absent: int | None = None
 
 
+_Planned = Callable[[], Step]
+
+
 def plan_turns(
     groups: Sequence[Group],
     areas: Sequence[int],
@@ -117,9 +121,11 @@ def plan_turns(
     cover = cover or _cover(groups, pick)
     asked = [_ask_existence(groups, each) for each in polar if each is not mixed]
     asked = asked[: _MOST_TURNS - len(cover)]
-    extras = _extras(groups, pick, single, whole=cover[0].kind == "segment_all")
     room = max(0, _USUAL_TURNS - len(cover) - len(asked))
-    chosen = asked + _some(extras, min(room, (0, 1, 1, 2)[pick("extras", 4)]), pick)
+    wanted = min(room, (0, 1, 1, 2)[pick("extras", 4)])
+    whole = cover[0].kind == "segment_all"
+    extras = _some(_extras(groups, pick, single, whole=whole), wanted, pick) if wanted else []
+    chosen = asked + extras
     if len(chosen) > 1 and pick("extras turned", 2):
         chosen.reverse()
     split = pick("extras before", len(chosen) + 1)
@@ -179,8 +185,8 @@ def _extras(
     single: Sequence[int],
     *,
     whole: bool,
-) -> list[Step]:
-    """Every further question that suits the frame, each in one turn."""
+) -> list[_Planned]:
+    """Every further question that suits the frame, each in one turn; most are never asked."""
     every = range(len(groups))
     named = [at for at in every if groups[at].named]
     asked: list[tuple[Kind, Sequence[int]]] = [("count_all", every), ("locate_all", every)]
@@ -193,15 +199,19 @@ def _extras(
         asked.append(("classes", every))
     if not whole:
         asked.append(("identify", every))
-    found = [_parts(kind, groups, chosen) for kind, chosen in asked]
     no_list = ("count", "count_all", "classes")
-    steps = [parts[0] for parts in found if len(parts) == 1 or parts[0].kind in no_list]
-    return steps + _by_box(groups, pick, single)
+    sizes = [len(each.members) for each in groups]
+    fitting: list[_Planned] = [
+        partial(_first_part, kind, groups, chosen)
+        for kind, chosen in asked
+        if kind in no_list or sum(sizes[at] for at in chosen) <= _PER_ANSWER
+    ]
+    return fitting + _by_box(groups, pick, single)
 
 
 def _by_box(
     groups: Sequence[Group], pick: Callable[[str, int], int], single: Sequence[int]
-) -> list[Step]:
+) -> list[_Planned]:
     """Questions that quote an object's box."""
     if not single:
         return []
@@ -209,16 +219,21 @@ def _by_box(
     group = next(place for place, each in enumerate(groups) if at in each.members)
     kinds: list[Kind] = ["segment_box", "box_to_label"] if groups[group].named else ["segment_box"]
     return [
-        Step(kind=kind, groups=(group,), size=1, shown=(at,), first=1, listed=1) for kind in kinds
+        partial(Step, kind=kind, groups=(group,), size=1, shown=(at,), first=1, listed=1)
+        for kind in kinds
     ]
 
 
-def _some(steps: Sequence[Step], wanted: int, pick: Callable[[str, int], int]) -> list[Step]:
+def _some(steps: Sequence[_Planned], wanted: int, pick: Callable[[str, int], int]) -> list[Step]:
     """Choose different steps, each with the same chance."""
     left, chosen = list(steps), []
     for number in range(min(wanted, len(left))):
-        chosen.append(left.pop(pick(f"extra {number}", len(left))))
+        chosen.append(left.pop(pick(f"extra {number}", len(left)))())
     return chosen
+
+
+def _first_part(kind: Kind, groups: Sequence[Group], chosen: Sequence[int]) -> Step:
+    return _parts(kind, groups, chosen)[0]
 
 
 def _parts(
