@@ -56,7 +56,7 @@ class CutExport:
         head: the document without its frame records.
         ranges: the files they were stored in, in order.
         frame_indices: of all readable records, in file order.
-        sampleable: ordinals of records with objects and one image, in file order; where no record
+        sampleable: ordinal by frame index of records with objects and one image; where no record
             has an image, of records with objects.
         by_position: images were paired by position.
         images: number of images paired, and of orphan images.
@@ -70,7 +70,7 @@ class CutExport:
     head: Mapping[str, Any]
     ranges: tuple[RangeFile, ...]
     frame_indices: list[int]
-    sampleable: list[int]
+    sampleable: Mapping[int, int]
     by_position: bool
     images: int
     image_bytes: int
@@ -294,8 +294,8 @@ def _pass(
     cutter = Cutter(where=where, caps=way.caps)
     ranges = _Ranges(way.staging, way.image_source, way.frames_per_range)
     indices: list[int] = []
-    sampleable: list[int] = []
-    without_image: list[int] = []
+    sampleable: dict[int, int] = {}
+    without_image: dict[int, int] = {}
     used: set[str] = set()
     pictured: dict[int, Member] = {}
     ordinal = 0
@@ -312,8 +312,9 @@ def _pass(
                 indices.append(index)
                 if len(found) == 1:
                     pictured.setdefault(index, found[0])
-            if has_objects:
-                (sampleable if len(found) == 1 else without_image).append(ordinal)
+                if has_objects:
+                    among = sampleable if len(found) == 1 else without_image
+                    among.setdefault(index, ordinal)
             used.update(image.name for image in found)
             ranges.add(ordinal, element, None, found)
             ordinal += 1
@@ -358,7 +359,7 @@ def sample_frames(cut: CutExport, ordinals: Iterable[int]) -> list[tuple[RawFram
 
     Args:
         cut: the export.
-        ordinals: places in `annotations`, ascending.
+        ordinals: places in `annotations`.
 
     Returns:
         (record, image columns) of those that are readable frame records.

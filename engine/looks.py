@@ -13,6 +13,7 @@ and missed too many videos that are one, so it is not here. The figures are in C
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from engine.byte_ranges import reading_ahead
 from engine.identity import mean_cells, phash
 from engine.members import Member, MemberError, range_of, read_member
-from engine.pixels import decode_rgb
+from engine.pixels import decode_rgb, shrink_rgb
 from engine.records import Look
 
 __all__ = [
@@ -61,15 +62,18 @@ def look_at(frame_index: int, pixels: NDArray[np.uint8]) -> Look:
     return Look(frame_index=frame_index, phash=phash(pixels), cells=cells.tobytes())
 
 
-def take_looks(location: str, pictured: Mapping[int, Member]) -> tuple[Look, ...]:
+def take_looks(
+    location: str,
+    pictured: Mapping[int, Member],
+    decoded: Mapping[int, NDArray[np.uint8]] = MappingProxyType({}),
+) -> tuple[Look, ...]:
     """Look at some frames of a video: at most `LOOKS` images are read, and decoded small.
-
-    Pixels that were decoded for something else are of another size, and not used: an image has the
-    same look in every export.
 
     Args:
         location: where the images lie.
         pictured: image by frame index.
+        decoded: pixels of some of these images, at full size. None of those that decode to other
+            pixels at a smaller size (`decodes_smaller`): an image has one look in every export.
 
     Returns:
         Looks by frame index, without those of images that cannot be read: the scan reports them.
@@ -79,8 +83,12 @@ def take_looks(location: str, pictured: Mapping[int, Member]) -> tuple[Look, ...
     """
     looks = []
     chosen = choose_frames(pictured)
-    with reading_ahead([range_of(location, pictured[index]) for index in chosen]):
+    unread = [range_of(location, pictured[index]) for index in chosen if index not in decoded]
+    with reading_ahead(unread):
         for index in chosen:
+            if index in decoded:
+                looks.append(look_at(index, shrink_rgb(decoded[index], SIDE_PX)))
+                continue
             try:
                 data = read_member(location, pictured[index])
             except MemberError:

@@ -24,9 +24,11 @@ __all__ = [
     "UNREADABLE",
     "check_pixels",
     "decode_rgb",
+    "decodes_smaller",
     "open_image",
     "pillow_bombs",
     "pillow_errors",
+    "shrink_rgb",
 ]
 
 UNREADABLE, TRUNCATED = "image_unreadable", "image_truncated"
@@ -63,6 +65,23 @@ def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.ui
     """
     decoded = _decoded(data, partial(_pixels, max_side=max_side))
     return None if isinstance(decoded, tuple) else decoded
+
+
+def shrink_rgb(pixels: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.uint8]:
+    """Shrink what `decode_rgb` gave to what it gives with `max_side`, unless `decodes_smaller`.
+
+    Args:
+        pixels: uint8 (height, width, 3), RGB.
+        max_side: px, of the longer side.
+    """
+    from PIL import Image
+
+    return _small(Image.fromarray(pixels), max_side)
+
+
+def decodes_smaller(data: bytes) -> bool:
+    """Say whether an image is decoded at a smaller scale where that is enough: a JPEG is."""
+    return data.startswith(b"\xff\xd8\xff")
 
 
 def open_image(data: bytes) -> "Image.Image":
@@ -111,7 +130,10 @@ def _load(image: "Image.Image") -> None:
 def _pixels(image: "Image.Image", max_side: int | None) -> npt.NDArray[np.uint8]:
     if max_side is not None:
         image.draft("RGB", (max_side, max_side))
-    rgb = _to_rgb(image)
+    return _small(_to_rgb(image), max_side)
+
+
+def _small(rgb: "Image.Image", max_side: int | None) -> npt.NDArray[np.uint8]:
     if max_side is not None:
         rgb.thumbnail((max_side, max_side), reducing_gap=None)
     return np.array(rgb, dtype=np.uint8)

@@ -9,37 +9,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engine import dialect, identity, masks, rle_text
 from engine.caps import Caps
 from engine.clean_frames import clean_frames, export_stem
 from engine.config import Config, Execution
-from engine.evidence_image import draw_as_asked
-from engine.export import (
-    CutExport,
-    cut_export,
-    is_known_exporter,
-    read_metadata,
-    read_video,
-    sample_frames,
+from engine.evidence_frames import (
+    EvidenceImage,
+    choose_evidence,
+    evidence_image,
+    sample_masks,
 )
+from engine.evidence_image import draw_as_asked
+from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
 from engine.frame_json import Masklets, RawFrame
 from engine.looks import take_looks
 from engine.measures import note_findings
-from engine.members import MemberError, Members, content_digest, read_member, with_crcs
+from engine.members import Members, content_digest, with_crcs
 from engine.pairing import ImageIndex
-from engine.pixels import decode_rgb
 from engine.records import Issue, OpenedExport
 from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 
 __all__ = ["OpenTask", "digests_of", "give_up", "is_unchanged", "open_export", "open_source"]
-
-# Frames looked at for evidence. Paint is all or nothing: 6 frames show it in every measured video.
-_FRAMES_FOR_ORDER, _FRAMES_FOR_PAINT = 16, 6
 
 _DEFAULT_CAPS = Caps()
 
@@ -161,9 +153,9 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     )  # fmt: skip
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
-    frames = _sample(cut)
-    pixels = {f.frame_index: _own_pixels(members, own_images, f) for f in frames}
-    found = _find_dialect(task.mask_order, frames, pixels, video.size, signature)
+    frames = choose_evidence(cut)
+    own = {f.frame_index: evidence_image(members, own_images, f) for f in frames}
+    found = _find_dialect(task.mask_order, frames, own, video.size, signature)
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or identity.video_id(
         filename=video.filename or export_stem(task.source),
@@ -172,6 +164,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         total_frames=video.total_frames_declared,
         duration_sec=video.duration_sec_declared,
     )
+    decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.smaller}
     issues = tuple(_video_issues(task, video_id, cut, metadata, found))
     note_findings(issue.code for issue in issues)
     return OpenedExport(
@@ -191,7 +184,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         images=cut.images,
         masklets=cut.masklets,
         evidence_image=found.drawing(task.draw),
-        looks=take_looks(image_source, cut.pictured),
+        looks=take_looks(image_source, cut.pictured, {} if task.frames else decoded),
     )
 
 
@@ -232,32 +225,24 @@ class _Found:
         }
 
 
-def _sample(cut: CutExport) -> list[RawFrame]:
-    """Choose the frames to look at: fewer where records say their order, and only paint is left."""
-    first = [frame for frame, _ in sample_frames(cut, cut.sampleable[:1])]
-    declared = any(item.size is not None for frame in first for item in frame.objects)
-    limit = _FRAMES_FOR_PAINT if declared else _FRAMES_FOR_ORDER
-    chosen = [cut.sampleable[i] for i in dialect.sample_indices(len(cut.sampleable), limit)]
-    return [frame for frame, _ in sample_frames(cut, chosen)]
-
-
 def _find_dialect(
     mask_order: Literal["auto", "row", "column"],
     frames: Sequence[RawFrame],
-    pixels: Mapping[int, NDArray[np.uint8] | None],
+    images: Mapping[int, EvidenceImage],
     video_size: tuple[int, int] | None,
     signature: bool,
 ) -> _Found:
     records = [item for frame in frames for item in frame.objects if item.notation]
     unsized = [r for r in records if r.size is None and r.notation == "decimal"]
-    image_size = next((p.shape[:2] for p in pixels.values() if p is not None), None)
+    decoded = (image.pixels for image in images.values() if image.pixels is not None)
+    image_size = next((pixels.shape[:2] for pixels in decoded), None)
     parsed = rle_text.parse_decimal([str(r.counts) for r in unsized])
     sums = [
         int(n) for n, bad in zip(masks.sums(parsed.runs), parsed.problems, strict=True) if not bad
     ]
     grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
     size = grid.size if grid else image_size or video_size
-    samples = _samples(frames, pixels, size) if size else []
+    samples = sample_masks(frames, images, size) if size else []
     evidence = dialect.measure(samples, size) if size else None
     decision = dialect.decide_order(
         user=None if mask_order == "auto" else mask_order,
@@ -273,47 +258,6 @@ def _find_dialect(
         samples_grid=size,
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
-
-
-def _own_pixels(
-    members: Members, own_images: ImageIndex, frame: RawFrame
-) -> NDArray[np.uint8] | None:
-    """Decode the export's own image of a frame: evidence even where clean frames are used."""
-    found = own_images.find(frame.frame_index, frame.image_name)
-    if len(found) != 1:
-        return None
-    try:
-        return decode_rgb(read_member(members.location, found[0]))
-    except MemberError:
-        return None  # the scan reports it; the evidence goes by the other frames
-
-
-def _samples(
-    frames: Sequence[RawFrame],
-    pixels: Mapping[int, NDArray[np.uint8] | None],
-    size: tuple[int, int],
-) -> list[dialect.SampleFrame]:
-    """Bring frames to what the forensics look at: pixels, and masks that fill the grid."""
-    parse = {
-        "decimal": rle_text.parse_decimal,
-        "compressed": rle_text.parse_compressed,
-        "counts": rle_text.parse_counts,
-    }
-    samples = []
-    for frame in frames:
-        image = pixels[frame.frame_index]
-        if image is None:
-            continue
-        good = []
-        for position, item in enumerate(frame.objects):
-            if item.notation is not None:
-                runs = parse[item.notation]([item.counts]).runs.mask(0)
-                if int(runs.sum()) == size[0] * size[1]:
-                    good.append(dialect.SampleMask(counts=runs, position=position))
-        samples.append(
-            dialect.SampleFrame(frame_index=frame.frame_index, pixels=image, masks=tuple(good))
-        )
-    return samples
 
 
 def _video_issues(

@@ -28,11 +28,11 @@ FLOORS = {
     " export_file frame_check frame_index gate group_program group_search history_record"
     " looks pinned process_runner quality sample_export samples sav_listing"
     " segment_joining sharing text_report tracks turn_rows unfinished writer_lock",
-    4: "content_links group_placement hf_columns image_files line_files picture_choice plan"
-    " prepared_rows publication ray_worker repeated_frames report row_checks stages survey"
-    " text_rules track_check",
+    4: "content_links evidence_frames group_placement hf_columns image_files line_files"
+    " picture_choice plan prepared_rows publication ray_worker repeated_frames report"
+    " row_checks stages text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
-    " pipeline report_look revos_json splits swift_jsonl",
+    " pipeline report_look revos_json splits survey swift_jsonl",
     6: "extension formats work",
     7: "arrivals division report_gather shards verification",
     8: "dividing held_shards intake",

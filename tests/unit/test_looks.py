@@ -1,5 +1,6 @@
 """Looks against plain loops, and against PIL's own way of making a picture small."""
 
+import io
 import zlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from engine import identity
 from engine.looks import LOOKS, choose_frames, compare, look_at, take_looks
 from engine.members import Member
+from engine.pixels import decode_rgb, decodes_smaller
 from engine.sample_scene import Scene, encode_picture
 
 GREY = (0.299, 0.587, 0.114)
@@ -127,3 +129,20 @@ def test_at_most_so_many_images_are_read(tmp_path):
     for i in set(range(40)) - set(choose_frames(range(40))):
         (tmp_path / f"{i}.png").unlink()
     assert len(take_looks(str(tmp_path), pictured)) == LOOKS
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "bmp"])
+def test_an_image_that_is_decoded_already_has_the_look_it_would_have(tmp_path, kind):
+    written = io.BytesIO()
+    Image.fromarray(picture(1, (720, 1280))).save(written, kind)
+    data = written.getvalue()
+    pictured = {0: member(tmp_path, f"0.{kind}", data)}
+    (read,) = take_looks(str(tmp_path), pictured)
+    assert not decodes_smaller(data)
+    decoded = {0: decode_rgb(data)}
+    (tmp_path / f"0.{kind}").unlink()
+    assert take_looks(str(tmp_path), pictured, decoded) == (read,)
+
+
+def test_a_jpeg_decodes_to_other_pixels_at_a_smaller_size():
+    assert decodes_smaller(encode_picture(picture(), "jpg"))
