@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from engine.split_input import SplitInput
@@ -105,7 +106,7 @@ def _draw(
     return Corpus(
         name=name,
         data=SplitInput(
-            ids=[f"v{v:04d}/{i:06d}" for v, i in zip(video, index, strict=True)],
+            ids=pa.array([f"v{v:04d}/{i:06d}" for v, i in zip(video, index, strict=True)]),
             video=video.astype(np.int32),
             video_names=tuple(f"v{v:04d}" for v in range(len(lengths))),
             frame_index=index.astype(np.int64),

@@ -9,16 +9,17 @@ import hashlib
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from engine.errors import ConfigError
 
 __all__ = ["exact_ratios", "lacking", "largest_remainder", "mixed_bits", "seeded_order", "shuffled"]
 
 _Int = npt.NDArray[np.int64]
+_AT_ONCE = 1 << 16  # names that are held as Python objects
 
 
 def exact_ratios(ratios: Sequence[float], count: int = 3) -> tuple[Fraction, ...]:
@@ -120,7 +121,7 @@ def lacking(count: int, ratios: Sequence[Fraction], held: Sequence[int]) -> _Int
     return np.array(_nearest(count, [Fraction(n, sum(lack)) for n in lack]), dtype=np.int64)
 
 
-def seeded_order(names: Sequence[str] | npt.NDArray[Any], seed: int) -> npt.NDArray[np.intp]:
+def seeded_order(names: Sequence[str] | pa.StringArray, seed: int) -> npt.NDArray[np.intp]:
     """A random order that depends on the names and the seed alone.
 
     Args:
@@ -130,7 +131,6 @@ def seeded_order(names: Sequence[str] | npt.NDArray[Any], seed: int) -> npt.NDAr
     Returns:
         intp (n,): positions in `names`, by BLAKE2b-128 keyed by the seed. About 1 us a name.
     """
-    plain = names.tolist() if isinstance(names, np.ndarray) else names
     salted = hashlib.blake2b(f"{seed}\0".encode(), digest_size=16)
 
     def digest(name: str) -> bytes:
@@ -138,5 +138,10 @@ def seeded_order(names: Sequence[str] | npt.NDArray[Any], seed: int) -> npt.NDAr
         state.update(name.encode("utf-8", "surrogatepass"))
         return state.digest()
 
-    keys = np.frombuffer(b"".join(map(digest, plain)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
+    keys = np.empty((len(names), 2), dtype=np.uint64)
+    for start in range(0, len(names), _AT_ONCE):
+        some = names[start : start + _AT_ONCE]
+        plain = some.to_pylist() if isinstance(some, pa.Array) else some
+        digests = b"".join(map(digest, plain))
+        keys[start : start + _AT_ONCE] = np.frombuffer(digests, dtype=">u8").reshape(-1, 2)
     return np.lexsort((keys[:, 1], keys[:, 0]))

@@ -1,6 +1,7 @@
 """Frames to be divided, as the splits take them, for the tests of the splits."""
 
 import numpy as np
+import pyarrow as pa
 
 from engine.split_input import SplitInput
 
@@ -13,7 +14,7 @@ def made(rows, *, class_names=None, times=None):
     if times is not None:
         times = np.array([np.nan if time is None else time for time in times], dtype=np.float64)
     return SplitInput(
-        ids=np.array([f"{video}/{index:06d}" for video, index, _ in rows], dtype=object),
+        ids=pa.array([f"{video}/{index:06d}" for video, index, _ in rows], pa.string()),
         video=np.array([videos.index(video) for video, _, _ in rows], dtype=np.int32),
         video_names=videos,
         frame_index=np.array([index for _, index, _ in rows], dtype=np.int64),

@@ -287,10 +287,10 @@ def test_after_ten_additions_frames_are_as_even_as_divided_anew():
                                             seed=100 * seed + addition)
             ]  # fmt: skip
             data = made(rows)
-            before = codes_of([held.get(name, -1) for name in data.ids])
+            before = codes_of([held.get(name, -1) for name in data.ids.to_pylist()])
             codes = extend(data, before, USUAL, rule()).codes
             assert codes[before >= 0].tolist() == before[before >= 0].tolist()
-            held = dict(zip(data.ids, codes.tolist(), strict=True))
+            held = dict(zip(data.ids.to_pylist(), codes.tolist(), strict=True))
         anew = divide_frames(data, USUAL, rule()).codes
         assert np.bincount(codes).tolist() == np.bincount(anew).tolist()
         # A class of 100 instances, in frames of up to three, can be had within a point.

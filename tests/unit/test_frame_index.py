@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import frame_index
 from engine.frame_index import FrameIndex, gather, split_input
 from engine.records import FRAME_SCHEMA
 from engine.tables import write_table
@@ -66,7 +67,7 @@ def test_no_file_and_no_row_is_an_empty_index(tmp_path):
     none, empty = gather([]), index_of(tmp_path)
     assert len(none) == len(empty) == 0
     assert none.table.schema.equals(empty.table.schema)
-    assert split_input(none).ids.tolist() == []
+    assert split_input(none).ids.to_pylist() == []
 
 
 def test_frames_are_chosen_by_a_mask(tmp_path):
@@ -86,9 +87,9 @@ def test_the_split_sees_what_is_there(tmp_path_factory, rows):
     index = index_of(folder, *(row(v, n, labels) for n, (v, labels) in enumerate(rows)))
     data = split_input(index)
     expected = {f"{v}/{n:06d}": (v, n, Counter(labels)) for n, (v, labels) in enumerate(rows)}
-    assert list(data.ids) == sorted(expected)
+    assert data.ids.to_pylist() == sorted(expected)
     assert list(data.class_names) == sorted({label for _, labels in rows for label in labels})
-    for place, frame in enumerate(data.ids):
+    for place, frame in enumerate(data.ids.to_pylist()):
         span = slice(data.indptr[place], data.indptr[place + 1])
         names = [data.class_names[k] for k in data.classes[span]]
         assert len(set(names)) == len(names)
@@ -107,3 +108,16 @@ def test_an_index_is_frozen(tmp_path):
     with pytest.raises(AttributeError):
         index_of(tmp_path, row("a", 1)).duplicates = 4
     assert FrameIndex(files=(), table=pa.table({})).duplicates == 0
+
+
+def test_how_many_files_and_frames_are_taken_at_once_makes_no_difference(tmp_path, monkeypatch):
+    labels = [["dog"], [], ["car", "dog", "car"], ["Dog"], ["car"]]
+    rows = [row(video, n, labels[n % 5]) for n in range(13) for video in "ba"]
+    files = [row_file(tmp_path / f"{k}.parquet", *rows[k::5]) for k in range(5)]
+    whole = gather(files)
+    seen = split_input(whole)
+    monkeypatch.setattr(frame_index, "_FILES_AT_ONCE", 2)
+    monkeypatch.setattr(frame_index, "_FRAMES_AT_ONCE", 3)
+    assert gather(files).table.equals(whole.table)
+    for name in ("indptr", "classes", "counts"):
+        np.testing.assert_array_equal(getattr(split_input(whole), name), getattr(seen, name))

@@ -108,7 +108,7 @@ def split_of(labels_of_frames, strategy="stratified", gap_sec=None):
     lengths = [len(labels) for labels in labels_of_frames]
     n = len(lengths)
     data = SplitInput(
-        ids=[f"v{i // 10}/{i:06d}" for i in range(n)],
+        ids=pa.array([f"v{i // 10}/{i:06d}" for i in range(n)]),
         video=np.arange(n, dtype=np.int32) // 10,
         video_names=tuple(f"v{v}" for v in range((n + 9) // 10)),
         frame_index=np.arange(n, dtype=np.int64),

@@ -11,10 +11,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import apportion
 from engine.apportion import exact_ratios, largest_remainder, seeded_order
 from engine.certificate import Account, certify
 from engine.errors import ConfigError, RunError, UsageError
@@ -62,7 +64,7 @@ def single(*counts):
 
 
 def by_id(data, assignment):
-    return dict(zip(data.ids.tolist(), assignment.tolist(), strict=True))
+    return dict(zip(data.ids.to_pylist(), assignment.tolist(), strict=True))
 
 
 def sizes(assignment):
@@ -279,7 +281,15 @@ def test_order_of_names_is_that_of_their_keyed_digests():
 
     expected = sorted(range(len(names)), key=lambda i: digest(names[i]))
     assert seeded_order(names, 7).tolist() == expected
-    assert seeded_order(np.array(names, dtype=object), 7).tolist() == expected
+    arrow, expected = pa.array(names[:-1]), [i for i in expected if i < len(names) - 1]
+    assert seeded_order(arrow, 7).tolist() == expected
+
+
+def test_an_order_of_many_names_is_that_of_all_their_digests(monkeypatch):
+    names = pa.array([f"v/{i:06d}" for i in range(50)])
+    whole = seeded_order(names, 7).tolist()
+    monkeypatch.setattr(apportion, "_AT_ONCE", 7)
+    assert seeded_order(names, 7).tolist() == whole == seeded_order(names.to_pylist(), 7).tolist()
 
 
 # -- stratified ----------------------------------------------------------------------------------
@@ -853,7 +863,7 @@ def test_a_corpus_without_any_class_is_certified():
 def test_input_that_does_not_fit_is_refused():
     data = made(corpus(5, 2, 2))
     fields = {name: getattr(data, name) for name in data.__dataclass_fields__}
-    twice = np.array(["same"] * 5, dtype=object)
+    twice = pa.array(["same"] * 5)
     for change in ({"ids": twice}, {"video": data.video[:-1]}, {"counts": data.counts[:-1]}):
         with pytest.raises(RunError):
             SplitInput(**{**fields, **change})
