@@ -125,3 +125,29 @@ def test_a_container_has_the_cores_it_was_given(tmp_path, quota, cores):
     own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert usable_cores(file) == (cores or own)
     assert usable_cores(tmp_path / "none") == own
+
+
+def tables_without_pandas(folder):
+    import pyarrow as pa
+
+    from engine.tables import read_table, write_table
+
+    path = f"{folder}/some.parquet"
+    write_table(path, pa.table({"text": ["a", None], "list": [[1], []]}))
+    read = read_table(path).take(pa.array([1, 0])).to_pylist()
+    seen = "pandas" in sys.modules
+    import pandas as pd
+
+    return read, seen, list(pd.Series([1, 2]))
+
+
+def test_a_child_makes_tables_without_importing_pandas(tmp_path):
+    child = ChildProcess()
+    try:
+        child.begin(tables_without_pandas, str(tmp_path), stage="a test", key="a call")
+        read, seen, own = child.result()
+    finally:
+        child.kill()
+    assert read == [{"text": None, "list": []}, {"text": "a", "list": [1]}]
+    assert not seen
+    assert own == [1, 2]
