@@ -15,11 +15,10 @@ from engine.dialect import SampleFrame, SampleMask, sample_indices
 from engine.export import CutExport, sample_frames
 from engine.frame_json import RawFrame
 from engine.looks import choose_frames
-from engine.members import MemberError, Members, read_member
-from engine.pairing import ImageIndex
+from engine.members import Member, MemberError, read_member
 from engine.pixels import decode_rgb, decodes_smaller
 
-__all__ = ["EvidenceImage", "choose_evidence", "evidence_image", "sample_masks"]
+__all__ = ["EvidenceImage", "choose_evidence", "evidence_images", "sample_masks"]
 
 # Paint is all or nothing: 6 frames show it in every measured video.
 _FOR_ORDER, _FOR_PAINT = 16, 6
@@ -49,13 +48,28 @@ def choose_evidence(cut: CutExport) -> list[RawFrame]:
     return [frame for frame in frames if frame.frame_index in few]
 
 
-def evidence_image(members: Members, own_images: ImageIndex, frame: RawFrame) -> EvidenceImage:
-    """Decode the export's own image of a frame: evidence even where clean frames are used."""
-    found = own_images.find(frame.frame_index, frame.image_name)
-    if len(found) != 1:
+def evidence_images(
+    location: str, frames: Sequence[RawFrame], member_of: Mapping[int, Member]
+) -> dict[int, EvidenceImage]:
+    """Decode the export's own images of frames.
+
+    Args:
+        location: of the export.
+        frames: as chosen.
+        member_of: image by frame index; a frame that is not in it has none.
+
+    Returns:
+        By frame index, for each frame.
+    """
+    found = {frame.frame_index: member_of.get(frame.frame_index) for frame in frames}
+    return {index: _decoded(location, member) for index, member in found.items()}
+
+
+def _decoded(location: str, member: Member | None) -> EvidenceImage:
+    if member is None:
         return EvidenceImage()
     try:
-        data = read_member(members.location, found[0])
+        data = read_member(location, member)
     except MemberError:
         return EvidenceImage()  # the scan reports it; the evidence goes by the other frames
     return EvidenceImage(pixels=decode_rgb(data), smaller=decodes_smaller(data))

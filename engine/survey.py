@@ -16,7 +16,7 @@ from engine.config import Config, Execution
 from engine.evidence_frames import (
     EvidenceImage,
     choose_evidence,
-    evidence_image,
+    evidence_images,
     sample_masks,
 )
 from engine.evidence_image import draw_as_asked
@@ -24,7 +24,7 @@ from engine.export import CutExport, cut_export, is_known_exporter, read_metadat
 from engine.frame_json import Masklets, RawFrame
 from engine.looks import take_looks
 from engine.measures import note_findings
-from engine.members import Members, content_digest, with_crcs
+from engine.members import Member, Members, content_digest, with_crcs
 from engine.pairing import ImageIndex
 from engine.records import Issue, OpenedExport
 from engine.sav_listing import list_exports
@@ -154,7 +154,8 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
     frames = choose_evidence(cut)
-    own = {f.frame_index: evidence_image(members, own_images, f) for f in frames}
+    own_of = cut.pictured if task.frames is None else _claimed(own_images, frames)
+    own = evidence_images(members.location, frames, own_of)
     found = _find_dialect(task.mask_order, frames, own, video.size, signature)
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or identity.video_id(
@@ -223,6 +224,12 @@ class _Found:
             "notations": list(self.notations),
             "evidence": asdict(self.evidence) if self.evidence else None,
         }
+
+
+def _claimed(own_images: ImageIndex, frames: Sequence[RawFrame]) -> dict[int, Member]:
+    """The export's own images of frames: evidence even where clean frames are used."""
+    found = {f.frame_index: own_images.find(f.frame_index, f.image_name) for f in frames}
+    return {index: images[0] for index, images in found.items() if len(images) == 1}
 
 
 def _find_dialect(

@@ -1,5 +1,8 @@
 """Which frames are looked at for evidence, and that an image is decoded once for all of it."""
 
+import json
+import zipfile
+
 import pytest
 
 from engine import evidence_frames, looks
@@ -77,3 +80,29 @@ def test_clean_frames_have_looks_of_their_own(tmp_path):
     found = open_export(of_mixed)
     assert found.looks == open_export(of_clean).looks
     assert found.dialect["painted"]
+
+
+def test_images_without_an_index_in_their_names_are_evidence_too(tmp_path):
+    """Paired by position: the images of the frames are those that the looks are taken of."""
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    letters = str.maketrans("0123456789", "abcdefghij")
+    with zipfile.ZipFile(truth.path) as old, zipfile.ZipFile(tmp_path / "b.zip", "w") as new:
+        for name in old.namelist():
+            image = name.endswith(".png")
+            data = old.read(name)
+            if name == "annotations.json":
+                document = json.loads(data)
+                for frame in document["annotations"]:
+                    for key in [key for key in frame if isinstance(frame[key], str)]:
+                        del frame[key]
+                data = json.dumps(document).encode()
+            new.writestr(name.translate(letters) if image else name, data)
+    numbered, lettered = (
+        open_export(OpenTask.of(str(path), str(tmp_path / path.name[0]), Config(), 1))
+        for path in (truth.path, tmp_path / "b.zip")
+    )
+    assert [issue.code for issue in lettered.issues] == [
+        "images_paired_by_position", "overlay_burned_in",
+    ]  # fmt: skip
+    assert lettered.dialect["evidence"] == numbered.dialect["evidence"]
+    assert lettered.looks == numbered.looks
