@@ -16,7 +16,7 @@ from engine.export import CutExport, sample_frames
 from engine.frame_json import RawFrame
 from engine.looks import choose_frames
 from engine.members import Member, MemberError, read_member
-from engine.pixels import decode_rgb, decodes_smaller
+from engine.pixels import decode_rgb, is_jpeg
 
 __all__ = ["EvidenceImage", "choose_evidence", "evidence_images", "sample_masks"]
 
@@ -30,11 +30,11 @@ class EvidenceImage:
 
     Args:
         pixels: uint8 (height, width, 3), RGB, as stored; None if they cannot be decoded.
-        smaller: it decodes to other pixels where a smaller size is asked for.
+        jpeg: it is a JPEG, which decodes to other pixels where a smaller size is asked for.
     """
 
     pixels: NDArray[np.uint8] | None = None
-    smaller: bool = False
+    jpeg: bool = False
 
 
 def choose_evidence(cut: CutExport) -> list[RawFrame]:
@@ -72,7 +72,7 @@ def _decoded(location: str, member: Member | None) -> EvidenceImage:
         data = read_member(location, member)
     except MemberError:
         return EvidenceImage()  # the scan reports it; the evidence goes by the other frames
-    return EvidenceImage(pixels=decode_rgb(data), smaller=decodes_smaller(data))
+    return EvidenceImage(pixels=decode_rgb(data), jpeg=is_jpeg(data))
 
 
 def sample_masks(

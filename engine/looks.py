@@ -72,8 +72,8 @@ def take_looks(
     Args:
         location: where the images lie.
         pictured: image by frame index.
-        decoded: pixels of some of these images, at full size. None of those that decode to other
-            pixels at a smaller size (`decodes_smaller`): an image has one look in every export.
+        decoded: pixels of some of these images, at full size. None of a JPEG, which decodes to
+            other pixels at a smaller size: an image has one look in every export.
 
     Returns:
         Looks by frame index, without those of images that cannot be read: the scan reports them.

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "JPEG",
     "MAX_PIXELS",
     "TRUNCATED",
     "UNREADABLE",
     "check_pixels",
     "decode_rgb",
-    "decodes_smaller",
+    "is_jpeg",
     "open_image",
     "pillow_bombs",
     "pillow_errors",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 UNREADABLE, TRUNCATED = "image_unreadable", "image_truncated"
+JPEG = b"\xff\xd8\xff"
+"""How every JPEG begins."""
 
 # Pillow's own limit against decompression bombs, 3 bytes a pixel of it being 512 MiB.
 MAX_PIXELS = 512 * 2**20 // 3
@@ -68,7 +71,7 @@ def decode_rgb(data: bytes, *, max_side: int | None = None) -> npt.NDArray[np.ui
 
 
 def shrink_rgb(pixels: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.uint8]:
-    """Shrink what `decode_rgb` gave to what it gives with `max_side`, unless `decodes_smaller`.
+    """Shrink what `decode_rgb` gave to what it gives with `max_side`, unless it was a JPEG.
 
     Args:
         pixels: uint8 (height, width, 3), RGB.
@@ -79,9 +82,9 @@ def shrink_rgb(pixels: npt.NDArray[np.uint8], max_side: int) -> npt.NDArray[np.u
     return _small(Image.fromarray(pixels), max_side)
 
 
-def decodes_smaller(data: bytes) -> bool:
-    """Say whether an image is decoded at a smaller scale where that is enough: a JPEG is."""
-    return data.startswith(b"\xff\xd8\xff")
+def is_jpeg(data: bytes) -> bool:
+    """Say whether an image begins as a JPEG does, whatever its name says."""
+    return data.startswith(JPEG)
 
 
 def open_image(data: bytes) -> "Image.Image":

@@ -18,6 +18,7 @@ from engine.apart import Care, each_apart
 from engine.frame_tally import TALLY_COLUMNS, Tally, tally
 from engine.image_files import as_jpeg
 from engine.members import MemberError
+from engine.pixels import is_jpeg
 from engine.prepared_rows import read_image, take_rows
 from engine.tables import read_table
 from engine.thumbnails import DrawnMask, thumbnail
@@ -156,7 +157,7 @@ def _picture(item: tuple[Shot, Mapping[str, Any]]) -> Shown:
         data = None
     if data is None:
         return Shown(data=None, missing="the image cannot be read")
-    if shot.jpeg and not data.startswith(b"\xff\xd8\xff"):
+    if shot.jpeg and not is_jpeg(data):
         data = as_jpeg(data, row["id"])
     made = thumbnail(data, [] if shot.bare else _masks(shot, row))
     if made is None:

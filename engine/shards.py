@@ -28,6 +28,7 @@ from engine.index_files import IndexPart, index_name, write_index
 from engine.measures import note, note_findings
 from engine.members import MemberError
 from engine.phrases import Turn
+from engine.pixels import is_jpeg
 from engine.prepared_rows import image_origin, image_ranges, read_image, take_rows, take_turns
 from engine.records import FRAME_SCHEMA, Issue
 from engine.samples import ImageFile, Part, PartResult, Samples
@@ -304,7 +305,7 @@ def _name(row: dict[str, Any]) -> str:
 def _check_level(config: Config, data: bytes) -> str:
     """How far an image is checked: one that may be encoded anew has to be decodable."""
     wanted = config.image_format == "jpg" or "revos" in config.formats
-    anew = wanted and not data.startswith(b"\xff\xd8\xff")
+    anew = wanted and not is_jpeg(data)
     return "decode" if anew else config.check_images
 
 

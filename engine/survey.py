@@ -13,12 +13,7 @@ from engine import dialect, identity, masks, rle_text
 from engine.caps import Caps
 from engine.clean_frames import clean_frames, export_stem
 from engine.config import Config, Execution
-from engine.evidence_frames import (
-    EvidenceImage,
-    choose_evidence,
-    evidence_images,
-    sample_masks,
-)
+from engine.evidence_frames import EvidenceImage, choose_evidence, evidence_images, sample_masks
 from engine.evidence_image import draw_as_asked
 from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
 from engine.frame_json import Masklets, RawFrame
@@ -165,7 +160,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         total_frames=video.total_frames_declared,
         duration_sec=video.duration_sec_declared,
     )
-    decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.smaller}
+    decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.jpeg}
     issues = tuple(_video_issues(task, video_id, cut, metadata, found))
     note_findings(issue.code for issue in issues)
     return OpenedExport(

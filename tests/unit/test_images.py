@@ -223,3 +223,18 @@ def test_shrinking_keeps_the_shape_and_the_colours():
 
 def test_pixels_are_as_stored_not_rotated():
     assert decode_rgb(with_orientation(6)).shape == (24, 40, 3)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_segment_among_pixels_that_leads_out_of_a_jpeg_is_seen_though_its_end_is_there(
+    progressive,
+):
+    noise = np.random.default_rng(1).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(noise).save(sink, "JPEG", progressive=progressive)
+    data = sink.getvalue()
+    assert check_structure(data) is None
+    middle = data.index(b"\xff\xda") + 40
+    damaged = data[:middle] + b"\xff\xc4\xff\xff" + data[middle:]
+    assert damaged.endswith(b"\xff\xd9")
+    assert check_structure(damaged)[0] == "image_truncated"
