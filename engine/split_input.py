@@ -58,12 +58,12 @@ class SplitInput:
         lengths = (len(self.video), len(self.frame_index), len(self.indptr) - 1, times)
         if lengths != (n, n, n, n) or not len(self.classes) == len(self.counts) == self.indptr[-1]:
             raise RunError("split input", "arrays do not fit each other", got=lengths, expected=n)
-        for what, names, unique in (
-            ("frame ids", self.ids, _are_unique(self.ids)),
-            ("video names", self.video_names, len(set(self.video_names)) == len(self.video_names)),
-            ("class names", self.class_names, len(set(self.class_names)) == len(self.class_names)),
+        for what, names in (
+            ("frame ids", self.ids),
+            ("video names", pa.array(self.video_names, pa.string())),
+            ("class names", pa.array(self.class_names, pa.string())),
         ):
-            if not unique:
+            if not _are_unique(names):
                 raise RunError("split input", f"{what} are not unique", got=len(names))
 
     def where(self, keep: npt.NDArray[np.bool_]) -> "SplitInput":
