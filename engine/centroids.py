@@ -29,17 +29,10 @@ def centroids(runs: Runs, height: int) -> NDArray[np.float64]:
         float64 (m, 2), x and y in px of pixel centres, where the first pixel's is (0, 0): the mean
         of `numpy.nonzero`'s columns and rows. NaN for a mask without foreground.
     """
-    ends = np.cumsum(runs.counts)
-    before = np.repeat(np.concatenate([[0], ends])[runs.offsets[:-1]], runs.sizes)
-    place = np.arange(runs.counts.size) - np.repeat(runs.offsets[:-1], runs.sizes)
-    foreground = np.flatnonzero(place & 1)
-    edges = np.searchsorted(foreground, runs.offsets)
-    ends = (ends - before)[foreground]
-    starts = ends - runs.counts[foreground]
+    starts, stops, edges = runs.foreground()
 
-    def over_masks(sums: _Ints) -> NDArray[np.float64]:
-        running = np.zeros(sums.size + 1, dtype=np.int64)
-        np.cumsum(sums, out=running[1:])
+    def over_masks(values: _Ints) -> NDArray[np.float64]:
+        running = np.concatenate([[0], np.cumsum(values)])
         found: _Ints = running[edges[1:]] - running[edges[:-1]]
         return found.astype(np.float64)
 
@@ -51,8 +44,8 @@ def centroids(runs: Runs, height: int) -> NDArray[np.float64]:
         sums: _Ints = q * (height * (height - 1) // 2) + (r * (r - 1) >> 1)
         return sums
 
-    areas = over_masks(ends - starts)
+    areas = over_masks(stops - starts)
     areas[areas == 0] = np.nan
-    first, after = np.divmod(starts, height), np.divmod(ends, height)
+    first, after = np.divmod(starts, height), np.divmod(stops, height)
     places = [over_masks(f(*after) - f(*first)) / areas for f in (columns, rows)]
     return np.stack(places, axis=1)

@@ -203,7 +203,8 @@ def _read_mask(value: object) -> _Mask:
             size = (int(written[0]), int(written[1]))
         value = value.get("counts")
     if isinstance(value, str):
-        return ("decimal" if looks_decimal(value) else "compressed"), value, size, None
+        decimal = looks_decimal(value, size[0] * size[1] if size else None)
+        return ("decimal" if decimal else "compressed"), value, size, None
     if isinstance(value, list):
         if value and isinstance(value[0], list):
             return _malformed("polygons, expected run lengths")

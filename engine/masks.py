@@ -79,7 +79,7 @@ def boxes(runs: Runs, size: tuple[int, int] | _Ints, order: Order = "column") ->
     shapes = np.asarray(size, dtype=np.int64)
     if shapes.shape not in {(2,), (len(runs), 2)} or np.any(shapes < 1):
         raise ValueError(f"size {size}: expected (height, width) above 0, or one a mask")
-    start, stop, edges = _foreground(runs)
+    start, stop, edges = runs.foreground()
     lines = shapes[..., 0 if order == "column" else 1]
     line = np.repeat(lines, np.diff(edges)) if lines.ndim else lines
     first, final = start // line, (stop - 1) // line
@@ -117,7 +117,7 @@ def canonical(runs: Runs) -> Runs:
     begins[runs.offsets[:-1]] = True
     if not np.any(~begins[zero]):
         return runs
-    start, stop, edges = _foreground(runs)
+    start, stop, edges = runs.foreground()
     span = int(sums(runs).max()) + 1  # room between masks, so that none touches the next
     if len(runs) > 1 and len(runs) * span > 2**62:
         middle = len(runs) // 2
@@ -278,23 +278,6 @@ def boundary(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return open_side & mask
 
 
-def _foreground(runs: Runs) -> tuple[_Ints, _Ints, _Ints]:
-    """Starts and stops (half-open, in pixels of its mask) of all foreground runs above 0 pixels.
-
-    The third array is (m + 1,): the runs of mask i are those of ``[edges[i], edges[i + 1])``.
-    """
-    total = runs.counts.size
-    flip = np.repeat((runs.offsets[:-1] & 1).astype(np.uint8), runs.sizes)
-    odd = np.zeros(total, dtype=np.uint8)
-    odd[1::2] = 1
-    chosen = np.flatnonzero((odd ^ flip).view(bool) & (runs.counts > 0))
-    edges = np.searchsorted(chosen, runs.offsets).astype(np.int64)
-    running = np.zeros(total + 1, dtype=np.int64)
-    np.cumsum(runs.counts, out=running[1:])
-    base = np.repeat(running[runs.offsets[:-1]], np.diff(edges))
-    return running[chosen] - base, running[chosen + 1] - base, edges
-
-
 def _interleave(starts: _Ints, stops: _Ints) -> _Ints:
     both = np.empty(2 * starts.size, dtype=np.int64)
     both[0::2], both[1::2] = starts, stops
@@ -322,7 +305,7 @@ def _edges_down(runs: Runs, grid: tuple[int, int]) -> _Ints:
     at y = 0, so that a column can be moved or repeated by itself.
     """
     height, width = grid
-    start, stop, edges = _foreground(runs)
+    start, stop, edges = runs.foreground()
     first, final = start // height, (stop - 1) // height
     lengths = final - first + 1
     mask = np.repeat(np.arange(len(runs)), np.diff(edges))
@@ -341,7 +324,7 @@ def _edges_across(runs: Runs, grid: tuple[int, int]) -> _Ints:
     Each mask gets gh + 1 rows of a line, the last one empty: it takes what the shift pushes out.
     """
     height, width = grid
-    start, stop, edges = _foreground(runs)
+    start, stop, edges = runs.foreground()
     base = np.repeat(np.arange(len(runs)) * ((height + 1) * width), np.diff(edges))
     turns = _interleave(start + base, stop + base)
     # Sorted, equal stretches of adjacent rows drop out here already; unsorted they would be written

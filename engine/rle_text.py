@@ -7,8 +7,8 @@ is given; here every character must mean something, and what does not is a sente
 `Parsed.problems`, never an exception.
 
 All masks of a batch lie end to end in one array, and each step is one numpy call over all of them.
-The price is code less obvious than a loop over runs. Batches
-are cut into pieces that stay in the processor's cache, which bounds the temporary memory too.
+The price is code less obvious than a loop over runs. Batches are cut into pieces that stay in the
+processor's cache, which bounds the temporary memory too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -91,9 +91,22 @@ class Runs:
         Differences of one running sum: it may wrap around, the differences are exact all the same
         as long as each mask's own sum fits into int64.
         """
-        running = np.zeros(values.size + 1, dtype=np.int64)
-        np.cumsum(values, out=running[1:])
+        running = _edges(values)
         return running[self.offsets[1:]] - running[self.offsets[:-1]]
+
+    def foreground(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Starts and stops (half-open, in pixels of its mask) of all foreground runs above 0 px.
+
+        The third array is (m + 1,): the runs of mask i are those of ``[edges[i], edges[i + 1])``.
+        """
+        flip = np.repeat((self.offsets[:-1] & 1).astype(np.uint8), self.sizes)
+        odd = np.zeros(self.counts.size, dtype=np.uint8)
+        odd[1::2] = 1
+        chosen = np.flatnonzero((odd ^ flip).view(bool) & (self.counts > 0))
+        edges = np.searchsorted(chosen, self.offsets).astype(np.int64)
+        running = _edges(self.counts)
+        base = np.repeat(running[self.offsets[:-1]], np.diff(edges))
+        return running[chosen] - base, running[chosen + 1] - base, edges
 
     @staticmethod
     def of(masks: Iterable[NDArray[np.int64]]) -> "Runs":
@@ -143,16 +156,14 @@ def ranges(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.
 
 
 def looks_decimal(text: str, pixels: int | None = None) -> bool:
-    """Whether a bare string is decimal run lengths rather than COCO compressed counts.
+    """Whether a string is decimal run lengths rather than COCO compressed counts.
 
     Compressed counts never hold white space, and decimal text holds nothing but digits and ASCII
     white space, so only one unbroken row of digits can be either: an empty mask's single run, or
     one run a digit. A row that starts with 0 (other than "0", which reads the same both ways) or
     has more than 13 digits is no single run that anybody writes: compressed. Every other row is
-    decimal, unless its value is not `pixels` and the compressed reading's sum is. The two sums are
-    never equal where the readings differ: a digit d with k digits after it adds d * 10**k to one,
-    and at most d * (k // 2 + 1) to the other. (Without `pixels` the guess is sound for real images
-    too: 13 digits read as compressed counts cover 441 pixels at most.)
+    decimal, unless its value is not `pixels` and the compressed reading's sum is (they are never
+    equal where the readings differ; 13 digits read as compressed counts cover 441 pixels at most).
 
     Args:
         text: the whole string of a mask.
@@ -283,7 +294,6 @@ def _compressed_piece(strings: Sequence[str]) -> Parsed:
     groups = np.diff(ends, prepend=-1)
     for i, at in _first_in_each(ends[groups > _MOST_GROUPS], edges):
         problems.setdefault(i, _long_number(at, "characters", _MOST_GROUPS))
-
     deltas = (digits[ends] & 31).astype(np.int64)
     deltas -= (deltas & 16) << 1  # the sign bit of the highest group counts negative
     later = np.flatnonzero(groups > 1)

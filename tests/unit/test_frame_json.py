@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco
 
 from engine.frame_json import Masklets, RawFrame, peek, read_frame
 
@@ -78,6 +80,18 @@ def test_the_images_spellings(key):
 def test_the_notations(value, notation):
     item = only({"label": "dog", "mask_rle": value})
     assert (item.notation, item.problems) == (notation, ())
+
+
+def test_compressed_counts_of_digits_alone_are_known_by_their_size():
+    texts = []
+    for bits in range(2**12):
+        mask = np.array([bits >> i & 1 for i in range(12)], np.uint8).reshape(3, 4)
+        texts.append(coco.encode(np.asfortranarray(mask))["counts"].decode())
+    texts = [text for text in texts if text.isdigit()]
+    assert len(texts) > 700
+    for text in texts:
+        item = only({"label": "dog", "mask_rle": {"size": [3, 4], "counts": text}})
+        assert (item.notation, item.counts) == ("compressed", text)
 
 
 @pytest.mark.parametrize(
