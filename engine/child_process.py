@@ -184,8 +184,8 @@ class _NoPandas(MetaPathFinder):
 def _leave_out_pandas() -> None:
     """Let pyarrow find that there is no pandas, which it would import for its first array.
 
-    It looks once. That is 0.2 s and 30 MB of each process for a package that none of our functions
-    use; they could still import it, but not turn tables into its frames.
+    It looks once, and again only where a table is turned into a frame of pandas. That is 0.2 s and
+    30 MB of each process for a package that none of our functions use.
     """
     finder = _NoPandas()
     sys.meta_path.insert(0, finder)

@@ -186,7 +186,7 @@ def find_grid(
     return grids[max(found)[2]] if found else None
 
 
-def sample_indices(frames: int, limit: int = 16) -> list[int]:
+def sample_indices(frames: int, limit: int) -> list[int]:
     """Evenly spaced places in a list of frames, first and last among them.
 
     Args:

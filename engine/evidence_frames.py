@@ -1,11 +1,13 @@
 """The frames of an export that are looked at: which they are, their pixels, and their masks.
 
-Trade-off: they are not spaced evenly but are those of which looks are taken (`engine.looks`), and a
-few more. Both are spread over the video, and decoding an image is most of what opening costs.
+Trade-off: decoding an image is most of what opening costs, so they are those of which looks are
+taken anyway (`engine.looks`), and a few more where these leave the widest gaps. Looks alone may lie
+anywhere: that other exports choose the same goes before an even spacing there.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from engine.looks import choose_frames
 from engine.members import Member, MemberError, read_member
 from engine.pixels import decode_rgb, is_jpeg
 
-__all__ = ["EvidenceImage", "choose_evidence", "evidence_images", "sample_masks"]
+__all__ = ["EvidenceImage", "choose_evidence", "evidence_images", "fill_gaps", "sample_masks"]
 
 # Paint is all or nothing: 6 frames show it in every measured video.
 _FOR_ORDER, _FOR_PAINT = 16, 6
@@ -39,13 +41,42 @@ class EvidenceImage:
 
 def choose_evidence(cut: CutExport) -> list[RawFrame]:
     """Choose frames: fewer where records say their order, and only paint is left to be found."""
-    ordinals = [cut.sampleable[index] for index in choose_frames(cut.sampleable, _FOR_ORDER)]
-    frames = [frame for frame, _ in sample_frames(cut, ordinals)]
+    indices = sorted(cut.sampleable)
+    looks = set(choose_frames(cut.pictured))
+    looked = [place for place, index in enumerate(indices) if index in looks]
+    places = fill_gaps(looked, len(indices), _FOR_ORDER)
+    frames = [f for f, _ in sample_frames(cut, [cut.sampleable[indices[p]] for p in places])]
     if not any(item.size is not None for frame in frames[:1] for item in frame.objects):
         return frames
-    looked = choose_frames(cut.sampleable)
-    few = {looked[place] for place in sample_indices(len(looked), _FOR_PAINT)}
+    reach = len(indices) / (_FOR_PAINT - 1) / 2
+    few = set()
+    for wish in sample_indices(len(indices), _FOR_PAINT):
+        near = [place for place in looked if abs(place - wish) <= reach]
+        few.add(indices[min(near or places, key=partial(_distance, wish))])
     return [frame for frame in frames if frame.frame_index in few]
+
+
+def _distance(a: int, b: int) -> int:
+    return abs(a - b)
+
+
+def fill_gaps(places: Sequence[int], n: int, limit: int) -> list[int]:
+    """Add places to those that are chosen, each in the middle of the widest gap.
+
+    Args:
+        places: of some of n things in a row; ascending, distinct, at most `limit`.
+        n: how many there are.
+        limit: how many shall be chosen, if there are as many.
+
+    Returns:
+        Places in [0, n), ascending; the gaps before the first and behind the last count, too.
+    """
+    chosen = list(places)
+    while len(chosen) < min(n, limit):
+        edges = [-1, *chosen, n]
+        gap, at = max((edges[i + 1] - edges[i], -i) for i in range(len(edges) - 1))
+        chosen.insert(-at, edges[-at] + gap // 2)
+    return chosen
 
 
 def evidence_images(

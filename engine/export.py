@@ -64,7 +64,8 @@ class CutExport:
         masklets: of an SA-V file; None for any other.
         renumbered: why the numbers in image names are not taken as frame indices; None: they are.
         between: images that lie between annotated frames, and are not used.
-        pictured: the image of each frame that has one record, or more, and one image.
+        pictured: the image of each frame whose record has one: of several records, of the one that
+            is sampleable, else the first.
     """
 
     head: Mapping[str, Any]
@@ -189,7 +190,7 @@ def cut_export(
         images, step, why = _settle_frames(way, images, cut)
         if why or step != SAV_STEP:
             cut = replace(_pass(way, images, step=step), renumbered=why)
-    unnamed = not any(i in images.by_index for i in cut.frame_indices)
+    unnamed = not cut.pictured and not any(i in images.by_index for i in cut.frame_indices)
     if unnamed and images.in_order and len(images.in_order) == len(cut.frame_indices):
         step = cut.masklets.step if cut.masklets else SAV_STEP
         cut = _pass(way, images, step=step, by_position=True)
@@ -311,7 +312,10 @@ def _pass(
             if index is not None:
                 indices.append(index)
                 if len(found) == 1:
-                    pictured.setdefault(index, found[0])
+                    if has_objects and index not in sampleable:
+                        pictured[index] = found[0]
+                    else:
+                        pictured.setdefault(index, found[0])
                 if has_objects:
                     among = sampleable if len(found) == 1 else without_image
                     among.setdefault(index, ordinal)

@@ -105,7 +105,8 @@ def choose_frames(frame_indices: Collection[int], limit: int = LOOKS) -> list[in
     Two exports of one video seldom hold the same frames: other objects, another rate, a part. So
     frames are not taken evenly from those at hand but from a grid that all exports share: indices
     divisible by the highest powers of two first, and among equals by a digest of the index. At a
-    constant rate that is evenly spaced.
+    constant rate that is mostly an even spacing; where no index is more even than another (odd ones
+    alone, say) it is a random choice.
 
     Args:
         frame_indices: of the frames that have an image; not negative, order does not matter.

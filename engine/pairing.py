@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 # What real exports call the folder of their frames, best first.
 _FRAME_FOLDERS = ("images", "frames", "data")
 _LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
+_NUMBER = re.compile(r"([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ImageIndex:
     Args:
         by_index: images whose name holds this frame index; more than one is a conflict.
         by_name: images by their name in the export, and by bare file name where that is unique.
-        in_order: all images, sorted by name.
+        in_order: all images, sorted by name, numbers in it by their value: 9 comes before 10.
     """
 
     by_index: dict[int, tuple[Member, ...]]
@@ -43,7 +44,7 @@ class ImageIndex:
         or data, else of the fullest one: thumbnails and mask pictures lie beside them.
         """
         images = sorted(
-            (m for m in members if m.name.lower().endswith(IMAGE_SUFFIXES)), key=lambda m: m.name
+            (m for m in members if m.name.lower().endswith(IMAGE_SUFFIXES)), key=_place_in_order
         )
         folder = _frames_folder(images)
         frames = [image for image in images if posixpath.dirname(image.name) == folder]
@@ -69,6 +70,13 @@ class ImageIndex:
             if image is not None:
                 return (image,)
         return self.by_index.get(frame_index, ())
+
+
+def _place_in_order(image: Member) -> tuple[list[tuple[int, str]], str]:
+    """Sorts names as people do; every other part is a number, without the zeros in front."""
+    parts = enumerate(_NUMBER.split(image.name))
+    digits = ((part.lstrip("0"), n % 2) for n, part in parts)
+    return [(len(part) * number, part) for part, number in digits], image.name
 
 
 def _frames_folder(images: list[Member]) -> str:

@@ -163,7 +163,7 @@ def looks_decimal(text: str, pixels: int | None = None) -> bool:
     one run a digit. A row that starts with 0 (other than "0", which reads the same both ways) or
     has more than 13 digits is no single run that anybody writes: compressed. Every other row is
     decimal, unless its value is not `pixels` and the compressed reading's sum is (they are never
-    equal where the readings differ; 13 digits read as compressed counts cover 441 pixels at most).
+    equal where the readings differ; 13 digits read as compressed counts cover 387 pixels at most).
 
     Args:
         text: the whole string of a mask.

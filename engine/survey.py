@@ -7,6 +7,7 @@ on the frames. The evidence is kept: the report and `inspect` show why.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from engine import dialect, identity, masks, rle_text
@@ -19,9 +20,9 @@ from engine.export import CutExport, cut_export, is_known_exporter, read_metadat
 from engine.frame_json import Masklets, RawFrame
 from engine.looks import take_looks
 from engine.measures import note_findings
-from engine.members import Member, Members, content_digest, with_crcs
+from engine.members import Members, content_digest, with_crcs
 from engine.pairing import ImageIndex
-from engine.records import Issue, OpenedExport
+from engine.records import Issue, OpenedExport, Video
 from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
@@ -136,30 +137,30 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     members = with_crcs(listed or list_exports(task.source, caps=task.caps)[0])
     metadata = read_metadata(members, caps=task.caps)
     own_images = ImageIndex.of(members.values())
-    used_images, image_source = own_images, members.location
-    if task.frames is not None:
-        used_images, image_source = clean_frames(
+    cut_by = partial(
+        cut_export, members, frames_per_range=task.frames_per_range, caps=task.caps,
+        label=task.label,
+    )  # fmt: skip
+    if task.frames is None:
+        image_source = members.location
+        cut = own_cut = cut_by(own_images, image_source=image_source, staging=task.staging)
+    else:
+        clean, image_source = clean_frames(
             task.frames, task.source, read_video({}, metadata, task.source).filename, task.sources,
             caps=task.caps,
         )  # fmt: skip
-    cut = cut_export(
-        members, used_images, image_source=image_source, staging=task.staging,
-        frames_per_range=task.frames_per_range, caps=task.caps, label=task.label,
-    )  # fmt: skip
+        cut = cut_by(clean, image_source=image_source, staging=task.staging)
+        # The evidence is in the images that the masks were drawn for, even where others are used.
+        own_cut = cut_by(
+            own_images, image_source=members.location, staging=join(task.staging, "own")
+        )
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
-    frames = choose_evidence(cut)
-    own_of = cut.pictured if task.frames is None else _claimed(own_images, frames)
-    own = evidence_images(members.location, frames, own_of)
+    frames = choose_evidence(own_cut)
+    own = evidence_images(members.location, frames, own_cut.pictured)
     found = _find_dialect(task.mask_order, frames, own, video.size, signature)
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
-    video_id = task.video_id or identity.video_id(
-        filename=video.filename or export_stem(task.source),
-        width=video.width,
-        height=video.height,
-        total_frames=video.total_frames_declared,
-        duration_sec=video.duration_sec_declared,
-    )
+    video_id = task.video_id or _id_of(video, task.source)
     decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.jpeg}
     issues = tuple(_video_issues(task, video_id, cut, metadata, found))
     note_findings(issue.code for issue in issues)
@@ -180,7 +181,17 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         images=cut.images,
         masklets=cut.masklets,
         evidence_image=found.drawing(task.draw),
-        looks=take_looks(image_source, cut.pictured, {} if task.frames else decoded),
+        looks=take_looks(image_source, cut.pictured, decoded if task.frames is None else {}),
+    )
+
+
+def _id_of(video: Video, source: str) -> str:
+    return identity.video_id(
+        filename=video.filename or export_stem(source),
+        width=video.width,
+        height=video.height,
+        total_frames=video.total_frames_declared,
+        duration_sec=video.duration_sec_declared,
     )
 
 
@@ -219,12 +230,6 @@ class _Found:
             "notations": list(self.notations),
             "evidence": asdict(self.evidence) if self.evidence else None,
         }
-
-
-def _claimed(own_images: ImageIndex, frames: Sequence[RawFrame]) -> dict[int, Member]:
-    """The export's own images of frames: evidence even where clean frames are used."""
-    found = {f.frame_index: own_images.find(f.frame_index, f.image_name) for f in frames}
-    return {index: images[0] for index, images in found.items() if len(images) == 1}
 
 
 def _find_dialect(

@@ -361,6 +361,6 @@ def test_sampling_is_even_and_has_both_ends(frames, limit):
 
 
 def test_sixteen_frames_by_default():
-    assert len(sample_indices(10_000)) == 16
-    assert sample_indices(3) == [0, 1, 2]
-    assert sample_indices(0) == []
+    assert len(sample_indices(10_000, 16)) == 16
+    assert sample_indices(3, 16) == [0, 1, 2]
+    assert sample_indices(0, 16) == []

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +113,32 @@ def test_by_position_only_if_no_index_matches_and_the_counts_agree(tmp_path):
     }.items():
         truth = write_sample_export(tmp_path / f"{name}.zip", **keywords, **SMALL)
         assert not cut(tmp_path / name, truth).by_position, name
+
+
+def test_images_that_the_records_name_are_not_paired_by_position(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    words = ["hotel", "alpha", "india", "golf", "bravo", "foxtrot", "charlie", "echo", "delta"]
+    with zipfile.ZipFile(truth.path) as old, zipfile.ZipFile(tmp_path / "b.zip", "w") as new:
+        document = json.loads(old.read("annotations.json"))
+        for frame, record, word in zip(truth.frames, document["annotations"], words, strict=True):
+            record["image"] = f"{word}.jpg"
+            new.writestr(f"images/{word}.jpg", old.read(frame.image))
+        new.writestr("annotations.json", json.dumps(document))
+    found = cut(tmp_path, replace(truth, path=tmp_path / "b.zip"))
+    assert not found.by_position
+    assert [row["image_name"] for row in rows(found)] == [f"images/{word}.jpg" for word in words]
+
+
+def test_by_position_nine_comes_before_ten(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", image_numbers=range(1005, 1014), **SMALL)
+    names = [f"images/shot{n}.jpg" for n in range(995, 1004)]
+    with zipfile.ZipFile(truth.path) as old, zipfile.ZipFile(tmp_path / "b.zip", "w") as new:
+        new.writestr("annotations.json", old.read("annotations.json"))
+        for frame, name in reversed(list(zip(truth.frames, names, strict=True))):
+            new.writestr(name, old.read(frame.image))
+    found = cut(tmp_path, replace(truth, path=tmp_path / "b.zip"))
+    assert found.by_position
+    assert [row["image_name"] for row in rows(found)] == names
 
 
 def test_an_export_without_images_is_cut_all_the_same(tmp_path):

@@ -44,7 +44,14 @@ def test_every_frame_finds_its_own_image_and_no_other(numbers, width):
     index = index_of(*(f"images/frame_{n:0{width}d}.png" for n in numbers))
     for n in numbers:
         assert names(index.find(n, None)) == [f"images/frame_{n:0{width}d}.png"]
-    assert names(index.in_order) == sorted(names(index.in_order))
+    assert names(index.in_order) == [f"images/frame_{n:0{width}d}.png" for n in sorted(numbers)]
+
+
+def test_names_are_in_the_order_of_their_numbers():
+    ordered = ["a01.png", "a1.png", "a2.png", "a2b9.png", "a2b10.png", "a10.png", "a.png", "b0.png"]
+    ordered += [f"b{'9' * 5000}.png", "b1" + "0" * 5000 + ".png"]
+    for shuffled in (ordered[::-1], sorted(ordered)):
+        assert names(index_of(*shuffled).in_order) == ordered
 
 
 def test_two_images_of_one_index_are_both_given():
