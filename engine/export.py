@@ -63,7 +63,8 @@ class CutExport:
         image_bytes: their size as stored.
         masklets: of an SA-V file; None for any other.
         renumbered: why the numbers in image names are not taken as frame indices; None: they are.
-        between: images that lie between annotated frames, and are not used.
+        between: images that lie between annotated frames, or that were given beside the export and
+            that no record names; they are not used.
         pictured: the image of each frame whose record has one: of several records, of the one that
             is sampleable, else the first.
     """
@@ -169,6 +170,7 @@ def cut_export(
     frames_per_range: int,
     caps: Caps = _DEFAULT_CAPS,
     label: str | None = None,
+    keep_orphans: bool = True,
 ) -> CutExport:
     """Cut an export's frame records into range files, each with its image's place.
 
@@ -180,11 +182,13 @@ def cut_export(
         frames_per_range: records a file.
         caps: limits of the annotations.
         label: of objects that have none in the export (SA-V).
+        keep_orphans: images that no record names become rows, for the scan to report; else they are
+            counted and not used.
 
     Raises:
         ExportError: `annotations.json` cannot be read.
     """
-    way = _Way(members, image_source, staging, frames_per_range, caps, label)
+    way = _Way(members, image_source, staging, frames_per_range, caps, label, keep_orphans)
     cut = _pass(way, images)
     if cut.masklets is not None:
         images, step, why = _settle_frames(way, images, cut)
@@ -228,6 +232,7 @@ class _Way:
     frames_per_range: int
     caps: Caps
     label: str | None
+    keep_orphans: bool
 
     @property
     def where(self) -> str:
@@ -330,7 +335,8 @@ def _pass(
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
     between = 0
     for index, found in _orphans(images, used):
-        if masklets is not None and index is not None and index % step:
+        lies_between = masklets is not None and index is not None and index % step
+        if lies_between or not way.keep_orphans:
             between += 1
             continue
         ranges.add(ordinal, None, index, found)

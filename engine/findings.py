@@ -299,7 +299,8 @@ CODES: dict[str, FindingCode] = {
         unit="video",
         one="video ({percent}) has images between its annotated frames; they are not used",
         many="videos ({percent}) have images between their annotated frames; they are not used",
-        recommendation="Nothing needs to be done: SA-V annotates every 4th frame of a video.",
+        recommendation="Nothing needs to be done: SA-V annotates every 4th frame of a video, and a "
+        "folder for --frames may hold them all.",
     ),
     "overlay_burned_in": _warning(
         "video",

@@ -136,24 +136,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     """
     members = with_crcs(listed or list_exports(task.source, caps=task.caps)[0])
     metadata = read_metadata(members, caps=task.caps)
-    own_images = ImageIndex.of(members.values())
-    cut_by = partial(
-        cut_export, members, frames_per_range=task.frames_per_range, caps=task.caps,
-        label=task.label,
-    )  # fmt: skip
-    if task.frames is None:
-        image_source = members.location
-        cut = own_cut = cut_by(own_images, image_source=image_source, staging=task.staging)
-    else:
-        clean, image_source = clean_frames(
-            task.frames, task.source, read_video({}, metadata, task.source).filename, task.sources,
-            caps=task.caps,
-        )  # fmt: skip
-        cut = cut_by(clean, image_source=image_source, staging=task.staging)
-        # The evidence is in the images that the masks were drawn for, even where others are used.
-        own_cut = cut_by(
-            own_images, image_source=members.location, staging=join(task.staging, "own")
-        )
+    cut, own_cut, image_source = _cut(task, members, metadata)
     video = read_video(cut.head, metadata, task.source)
     signature = is_known_exporter(metadata)
     frames = choose_evidence(own_cut)
@@ -183,6 +166,29 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         evidence_image=found.drawing(task.draw),
         looks=take_looks(image_source, cut.pictured, decoded if task.frames is None else {}),
     )
+
+
+def _cut(
+    task: OpenTask, members: Members, metadata: Mapping[str, Any]
+) -> tuple[CutExport, CutExport, str]:
+    """Cut the records for the images that are used, and for its own; say where the first lie."""
+    own_images = ImageIndex.of(members.values())
+    cut_by = partial(
+        cut_export, members, frames_per_range=task.frames_per_range, caps=task.caps,
+        label=task.label,
+    )  # fmt: skip
+    if task.frames is None:
+        cut = cut_by(own_images, image_source=members.location, staging=task.staging)
+        return cut, cut, members.location
+    clean, place = clean_frames(
+        task.frames, task.source, read_video({}, metadata, task.source).filename, task.sources,
+        caps=task.caps,
+    )  # fmt: skip
+    # They may be all frames of the video: those that no record names are no part of the export.
+    cut = cut_by(clean, image_source=place, staging=task.staging, keep_orphans=False)
+    # The evidence is in the images that the masks were drawn for, even where others are used.
+    own = cut_by(own_images, image_source=members.location, staging=join(task.staging, "own"))
+    return cut, own, place
 
 
 def _id_of(video: Video, source: str) -> str:
@@ -280,7 +286,8 @@ def _video_issues(
         )  # fmt: skip
 
     if not cut.ranges:
-        yield issue("export_empty", "annotations is an empty list, and there are no images")
+        images = "there are no images" if task.frames is None else "no image is used"
+        yield issue("export_empty", f"annotations is an empty list, and {images}")
     if cut.by_position:
         yield issue("images_paired_by_position", "no image name holds the index of a frame")
     if cut.renumbered:

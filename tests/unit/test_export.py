@@ -235,3 +235,22 @@ def test_the_place_of_an_image_has_the_columns_of_a_range(tmp_path):
     assert set(locate_image("a.zip", image)) == {
         name for name in RANGE_SCHEMA.names if name.startswith("image_")
     }
+
+
+def test_images_given_beside_the_export_that_no_record_names_are_no_rows(tmp_path):
+    truth = write_sample_export(
+        tmp_path / "a.zip", frames_without_objects=[3], orphan_images=2, **SMALL
+    )
+    members = open_members(str(truth.path))
+    given = write_sample_export(tmp_path / "given.zip", **SMALL | {"frames": 54, "frame_step": 1})
+    images = ImageIndex.of(open_members(str(given.path)).values())
+    found = cut_export(
+        members, images, image_source=str(given.path), staging=str(tmp_path / "ranges"),
+        frames_per_range=4, keep_orphans=False,
+    )  # fmt: skip
+    listed = rows(found)
+    assert [row["image_name"] for row in listed] == [
+        f"images/frame_{6 * k:06d}.png" for k in range(9)
+    ]
+    assert all(row["frame_json"] for row in listed)
+    assert (found.images, found.between) == (9, 54 - 9)

@@ -5,7 +5,8 @@ import zipfile
 
 import pytest
 
-from engine.config import Config
+import engine
+from engine.config import Config, Execution
 from engine.errors import ExportError
 from engine.sample_export import write_sample_export
 from engine.survey import OpenTask, digests_of, open_export
@@ -182,3 +183,24 @@ def test_an_export_with_no_object_at_all(tmp_path):
     found = opened(tmp_path, export(tmp_path, frames_without_objects=range(8)))
     assert (found.grid, found.frame_records, found.images) == (None, 8, 0)
     assert codes(found) == []
+
+
+def test_frames_given_for_the_whole_video_are_used_where_a_record_names_them(tmp_path):
+    """As ffmpeg extracts them: no row for a frame between the annotated ones, and no error."""
+    truth = export(tmp_path)
+    whole = export(tmp_path, "whole", paint=False, as_folder=True, frames=43, frame_step=1)
+    found = opened(tmp_path, truth, frames=str(whole.path / "images"))
+    assert sum(file.frames for file in found.ranges) == found.images == 8
+    assert codes(found) == ["images_between_frames"]
+    assert found.issues[0].message == "35 images are not used"
+    document = engine.validate([str(truth.path)], None, Config(frames=str(whole.path / "images")),
+                               Execution(runner="local"))  # fmt: skip
+    assert document["frames"] == 8
+    assert [finding["code"] for finding in document["findings"]] == ["images_between_frames"]
+    assert document["status"] == "PASSED"
+
+
+def test_an_exports_own_image_without_a_record_stays_a_row(tmp_path):
+    found = opened(tmp_path, export(tmp_path, orphan_images=2))
+    assert sum(file.frames for file in found.ranges) == 10
+    assert "images_between_frames" not in codes(found)
