@@ -22,7 +22,7 @@ import click
 
 from engine.errors import UsageError
 
-__all__ = ["Parcel", "packed"]
+__all__ = ["Parcel", "located", "packed"]
 
 # Read by the driver when it starts, from its own disk.
 _SETTINGS = ("--config", "--label-map", "--split-file", "--templates")
@@ -74,7 +74,7 @@ def packed(command: click.Command, arguments: Sequence[str]) -> Iterator[Parcel]
             ignored = shutil.ignore_patterns("__pycache__", ".*")
             shutil.copytree(source, folder / source.name, ignore=ignored)
         rewritten, places = list(arguments), []
-        for index, option, value in _located(command, arguments):
+        for index, option, value in located(command, arguments):
             if option in _SETTINGS:
                 name = _ship(option, value, folder)
                 joined = rewritten[index] != value
@@ -92,10 +92,16 @@ def packed(command: click.Command, arguments: Sequence[str]) -> Iterator[Parcel]
         )
 
 
-def _located(
+def located(
     command: click.Command, arguments: Sequence[str]
 ) -> Iterator[tuple[int, str | None, str]]:
-    """Give index, option and value of each argument that has a value; the option of SRC is None."""
+    """Give index, option and value of each argument that has a value; the option of SRC is None.
+
+    Args:
+        command: its options say which argument is what.
+        arguments: already found to be right by its own parser. The index is that of the value, or
+            of the argument that holds both (`--out=OUT`).
+    """
     options = [each for each in command.params if isinstance(each, click.Option)]
     valued = {name for each in options if not each.is_flag for name in each.opts}
     may_stand_alone = {name for each in options if each.flag_value == "" for name in each.opts}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from jobs.console import say, say_resumed
+from jobs.parcel import located
 
 __all__ = ["advise", "show_summary"]
 
@@ -56,18 +57,31 @@ def advise(command: str, summary: Mapping[str, Any], *, strict: bool = True) -> 
         summary: of the run.
         strict: frames with errors are not set aside yet.
     """
-    again = f"sam2prep {command} {shlex.join(click.get_current_context().meta['arguments'])}"
     say("What would help:")
     errors = [line for line in summary["findings"] if line.startswith("error ")]
     undecided = summary.get("contradictions")
     everything = any("(100.0%)" in line for line in errors)
     if strict and not undecided and not everything and _can_be_set_aside(errors):
-        say(f"  {again} --validation standard   # set these frames aside")
+        say(f"  {_again(command, '--validation', 'standard')}   # set these frames aside")
     if any("image_missing" in line or "overlay_burned_in" in line for line in summary["findings"]):
-        say(f"  {again} --frames DIR            # use clean frames of the original video")
+        again = _again(command, "--frames", "DIR")
+        say(f"  {again}            # use clean frames of the original video")
     if undecided:
-        say(f"  {again} --on-conflict keep      # or replace: which annotations hold")
+        again = _again(command, "--on-conflict", "keep")
+        say(f"  {again}      # or replace: which annotations hold")
     say("  annotate or repair what the report lists, export again, and run this again")
+
+
+def _again(command: str, option: str, value: str) -> str:
+    """Repeat the command that was given, this option as it is advised and not as it was given."""
+    context = click.get_current_context()
+    given: list[str] = context.meta["arguments"]
+    dropped: set[int] = set()
+    for index, name, _ in located(context.command, given):
+        if name == option:
+            dropped |= {index} if given[index].startswith(f"{option}=") else {index - 1, index}
+    words = [word for index, word in enumerate(given) if index not in dropped]
+    return f"sam2prep {command} {shlex.join([*words, option, value])}"
 
 
 def _can_be_set_aside(errors: list[str]) -> bool:

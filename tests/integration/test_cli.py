@@ -591,6 +591,38 @@ def test_failed_exits_1_and_says_what_helps(flawed, tmp_path, monkeypatch):
     assert re.search(r"^Frames +20 read, 16 kept, 4 set aside", followed.stdout, re.M)
 
 
+def advised(result, option):
+    lines = result.stdout.partition("What would help:")[2].splitlines()
+    return shlex.split(next(line for line in lines if option in line), comments=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "repeated"),
+    [
+        (["--frames", "FRAMES", "--seed", "3"], ["--seed", "3"]),
+        (["--frames=FRAMES", "--seed=3"], ["--seed=3"]),
+        (["--label", "--frames", "--frames", "FRAMES"], ["--label", "--frames"]),
+        (["--validation=strict", "--frames", "FRAMES"], ["--validation=strict"]),
+    ],
+)
+def test_an_option_that_is_advised_stands_once(good, tmp_path, given, repeated):
+    (tmp_path / "frames").mkdir()
+    with zipfile.ZipFile(good) as archive:
+        names = [name for name in archive.namelist() if name.endswith(".png")]
+        for name in names[:-1]:
+            (tmp_path / "frames" / Path(name).name).write_bytes(archive.read(name))
+    given = [word.replace("FRAMES", str(tmp_path / "frames")) for word in given]
+    result = run("prepare", good, "--out", tmp_path / "out", *given)
+    assert result.exit_code == 1
+    assert "image_missing" in result.stdout
+    begin = ["sam2prep", "prepare", str(good), "--out", str(tmp_path / "out")]
+    assert advised(result, "--frames DIR") == [*begin, *repeated, "--frames", "DIR"]
+    kept = [word for word in given if word != "--validation=strict"]
+    assert advised(result, "--validation standard") == [
+        *begin, *kept, "--validation", "standard",
+    ]  # fmt: skip
+
+
 def test_validate_says_every_finding(flawed, tmp_path, temporary):
     before = contents(tmp_path, temporary)
     result = run("validate", flawed)
