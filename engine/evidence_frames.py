@@ -28,7 +28,7 @@ _FOR_ORDER, _FOR_PAINT = 16, 6
 
 @dataclass(frozen=True, kw_only=True)
 class EvidenceImage:
-    """A decoded image of the export.
+    """A decoded image of a frame.
 
     Args:
         pixels: uint8 (height, width, 3), RGB, as stored; None if they cannot be decoded.
@@ -82,10 +82,10 @@ def fill_gaps(places: Sequence[int], n: int, limit: int) -> list[int]:
 def evidence_images(
     location: str, frames: Sequence[RawFrame], member_of: Mapping[int, Member]
 ) -> dict[int, EvidenceImage]:
-    """Decode the export's own images of frames.
+    """Decode the images of frames.
 
     Args:
-        location: of the export.
+        location: of the export, or of the frames that are used instead of its own.
         frames: as chosen.
         member_of: image by frame index; a frame that is not in it has none.
 

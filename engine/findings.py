@@ -12,17 +12,9 @@ from typing import Literal
 __all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
 
 Unit = Literal[
-    "frame",
-    "frame listed",
-    "frame sound or not",
-    "object",
-    "export",
-    "video",
-    "class",
-    "label",
-    "key",
-    "declared label",
-]
+    "frame", "frame listed", "frame sound or not", "object", "export", "video", "class", "label",
+    "key", "declared label",
+]  # fmt: skip
 
 
 class Severity(StrEnum):
@@ -309,6 +301,14 @@ CODES: dict[str, FindingCode] = {
         "videos ({percent}) have their masks painted on the frames: a model would read the answer "
         "off the image",
         "Give the clean frames with --frames DIR; they can be extracted from the original video.",
+    ),
+    "frames_differ": _warning(
+        "video",
+        "video ({percent}) has other pictures in the frames given with --frames than in its export",
+        "videos ({percent}) have other pictures in the frames given with --frames than in their "
+        "exports",
+        "Give the frames of the video that was exported: its masks fit no other. They may be of "
+        "another video, or numbered in another way.",
     ),
     "mask_order_unproven": _warning(
         "video",

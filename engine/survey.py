@@ -26,6 +26,7 @@ from engine.records import Issue, OpenedExport, Video
 from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
+from engine.used_frames import measure_paint, paint_figures, pictures_differ
 
 __all__ = ["OpenTask", "digests_of", "give_up", "is_unchanged", "open_export", "open_source"]
 
@@ -145,7 +146,16 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or _id_of(video, task.source)
     decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.jpeg}
-    issues = tuple(_video_issues(task, video_id, cut, metadata, found))
+    looks = take_looks(image_source, cut.pictured, decoded if task.frames is None else {})
+    if task.frames is None:
+        of_images = _own_paint(found)
+    else:
+        paint = measure_paint(frames, cut, image_source, found.samples_grid)
+        differ = pictures_differ(
+            (members.location, own_cut), (image_source, cut), decoded=decoded, looks=looks
+        )
+        of_images = _given_issues(task, found, paint, differ)
+    issues = tuple(_video_issues(task, video_id, cut, metadata, found, of_images=of_images))
     note_findings(issue.code for issue in issues)
     return OpenedExport(
         source=task.source,
@@ -164,7 +174,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
         images=cut.images,
         masklets=cut.masklets,
         evidence_image=found.drawing(task.draw),
-        looks=take_looks(image_source, cut.pictured, decoded if task.frames is None else {}),
+        looks=looks,
     )
 
 
@@ -274,9 +284,15 @@ def _find_dialect(
 
 
 def _video_issues(
-    task: OpenTask, video_id: str, cut: CutExport, metadata: Mapping[str, Any], found: _Found
+    task: OpenTask,
+    video_id: str,
+    cut: CutExport,
+    metadata: Mapping[str, Any],
+    found: _Found,
+    *,
+    of_images: Sequence[tuple[str, str]],
 ) -> Iterator[Issue]:
-    """Yield what is to be said of the video as a whole."""
+    """Yield what is to be said of the video as a whole; `of_images`: code and message."""
 
     def issue(code: str, message: str, frame_index: int | None = None) -> Issue:
         frame_id = None if frame_index is None else f"{video_id}/{frame_index:06d}"
@@ -294,8 +310,8 @@ def _video_issues(
         yield issue("images_paired_by_position", cut.renumbered)
     if cut.between:
         yield issue("images_between_frames", f"{cut.between} images are not used")
-    if found.painted and task.frames is None:
-        yield issue("overlay_burned_in", _paint_figures(found))
+    for code, message in of_images:
+        yield issue(code, message)
     if found.decision.by == "unproven" and found.notations:
         yield issue("mask_order_unproven", found.decision.sentence)
     if found.decision.contradicts and found.decision.by != "user":
@@ -304,16 +320,24 @@ def _video_issues(
         yield issue("frames_not_exported", "listed in frame_indices, without a record", index)
 
 
-def _paint_figures(found: _Found) -> str:
-    evidence = found.evidence
-    if evidence is None:
-        return ""
-    by_order = {"row": evidence.paint_row, "column": evidence.paint_column}
-    share = 100 * (by_order[found.decision.order] or 0.0)
-    return (
-        f"{share:.1f}% of the masks' boundary pixels in {evidence.frames_looked} frames carry the "
-        "overlay's colour"
-    )
+def _own_paint(found: _Found) -> list[tuple[str, str]]:
+    """Say whether the export's own images are painted: code and message."""
+    if not found.painted or found.evidence is None:
+        return []
+    return [("overlay_burned_in", paint_figures(found.evidence, found.decision.order))]
+
+
+def _given_issues(
+    task: OpenTask, found: _Found, paint: dialect.Evidence | None, differ: str | None
+) -> list[tuple[str, str]]:
+    """Say what is wrong with the frames given with --frames: code and message of each."""
+    issues = []
+    if paint is not None and dialect.painted(paint, task.painted_share):
+        figures = paint_figures(paint, found.decision.order)
+        issues.append(("overlay_burned_in", f"the frames given with --frames: {figures}"))
+    if differ is not None:
+        issues.append(("frames_differ", differ))
+    return issues
 
 
 def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:

@@ -63,7 +63,8 @@ def advise(command: str, summary: Mapping[str, Any], *, strict: bool = True) -> 
     everything = any("(100.0%)" in line for line in errors)
     if strict and not undecided and not everything and _can_be_set_aside(errors):
         say(f"  {_again(command, '--validation', 'standard')}   # set these frames aside")
-    if any("image_missing" in line or "overlay_burned_in" in line for line in summary["findings"]):
+    by_frames = ("image_missing", "overlay_burned_in", "frames_differ")
+    if any(code in line for line in summary["findings"] for code in by_frames):
         again = _again(command, "--frames", "DIR")
         say(f"  {again}            # use clean frames of the original video")
     if undecided:

@@ -331,9 +331,10 @@ def test_pillow_clips_what_has_more_than_8_bits():
 def test_every_code_is_produced_by_a_test():
     # `conflict_resolved` is in test_add.py: only a dataset that is there can be contradicted.
     # `quarantined` and `split_leakage` are in test_preparation.py and test_division.py: only a
-    # dataset has them. test_sav.py, test_label_map.py and test_crashes.py have the last ones.
+    # dataset has them. `frames_differ` is in test_used_frames.py; test_sav.py, test_label_map.py
+    # and test_crashes.py have the last ones.
     elsewhere = {
-        "conflict_resolved", "quarantined", "split_leakage", "image_orientation",
+        "conflict_resolved", "frames_differ", "quarantined", "split_leakage", "image_orientation",
         "images_between_frames", "label_map_unused", "exhaustive_unused", "export_crashed",
         "export_left_out", "frame_crashed",
     }  # fmt: skip
