@@ -1,6 +1,8 @@
 """Clean frames given by the user (`--frames`), to be used instead of those in an export."""
 
 import posixpath
+from collections.abc import Collection
+from dataclasses import replace
 
 from engine.caps import Caps
 from engine.errors import ExportError
@@ -10,7 +12,7 @@ from engine.pairing import ImageIndex
 from engine.sav_names import sav_video
 from engine.storage import exists, file_name, join
 
-__all__ = ["clean_frames", "export_stem"]
+__all__ = ["clean_frames", "export_stem", "from_zero"]
 
 
 def export_stem(source: str) -> str:
@@ -56,3 +58,36 @@ def clean_frames(
     if not index.in_order:
         raise ExportError(place, "holds no images", advice="--frames takes a folder of frames")
     return index, listed.location
+
+
+def from_zero(
+    images: ImageIndex, frame_indices: Collection[int], video_frames: int | None
+) -> tuple[ImageIndex, str] | None:
+    """Number frames from 0 that are numbered from 1, as ffmpeg does unless it is told otherwise.
+
+    Taken as frame indices, their numbers would pair each mask with the frame before its own. That
+    they are none is proven where they are exactly 1 to the number of frames of the video: the last
+    one would lie behind its end.
+
+    Args:
+        images: by the numbers in their names.
+        frame_indices: of the records; one behind the video's end says that nothing is proven.
+        video_frames: as declared; None: not declared.
+
+    Returns:
+        The images by frame index, and by no name (a record may give the name that another frame has
+        here), and why; None where the numbers are taken as they are.
+    """
+    numbers = images.by_index
+    if video_frames is None or not 2 <= video_frames == len(numbers) == len(images.in_order):
+        return None
+    if min(numbers) != 1 or max(numbers) != video_frames:
+        return None
+    if max(frame_indices, default=0) >= video_frames:
+        return None
+    moved = {number - 1: found for number, found in numbers.items()}
+    why = (
+        f"images are numbered 1 to {video_frames}, one for each frame of the video; the first is "
+        "frame 0"
+    )
+    return replace(images, by_index=moved, by_name={}), why

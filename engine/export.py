@@ -335,8 +335,7 @@ def _pass(
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
     between = 0
     for index, found in _orphans(images, used):
-        lies_between = masklets is not None and index is not None and index % step
-        if lies_between or not way.keep_orphans:
+        if not way.keep_orphans or (masklets is not None and index is not None and index % step):
             between += 1
             continue
         ranges.add(ordinal, None, index, found)

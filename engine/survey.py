@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from engine import dialect, identity, masks, rle_text
 from engine.caps import Caps
-from engine.clean_frames import clean_frames, export_stem
+from engine.clean_frames import clean_frames, export_stem, from_zero
 from engine.config import Config, Execution
 from engine.evidence_frames import EvidenceImage, choose_evidence, evidence_images, sample_masks
 from engine.evidence_image import draw_as_asked
@@ -195,7 +195,12 @@ def _cut(
         caps=task.caps,
     )  # fmt: skip
     # They may be all frames of the video: those that no record names are no part of the export.
-    cut = cut_by(clean, image_source=place, staging=task.staging, keep_orphans=False)
+    cut_clean = partial(cut_by, image_source=place, staging=task.staging, keep_orphans=False)
+    cut = cut_clean(clean)
+    declared = read_video(cut.head, metadata, task.source).total_frames_declared
+    moved = from_zero(clean, cut.frame_indices, declared) if cut.masklets is None else None
+    if moved is not None:
+        cut = replace(cut_clean(moved[0]), renumbered=moved[1])
     # The evidence is in the images that the masks were drawn for, even where others are used.
     own = cut_by(own_images, image_source=members.location, staging=join(task.staging, "own"))
     return cut, own, place

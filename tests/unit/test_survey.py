@@ -1,7 +1,9 @@
 """What holds for a whole video, found by evidence and held against what the builder wrote."""
 
+import json
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from engine.config import Config, Execution
 from engine.errors import ExportError
 from engine.sample_export import write_sample_export
 from engine.survey import OpenTask, digests_of, open_export
+from engine.tables import read_table
 
 SMALL = {"frames": 8, "width": 160, "height": 90}
 
@@ -204,3 +207,74 @@ def test_an_exports_own_image_without_a_record_stays_a_row(tmp_path):
     found = opened(tmp_path, export(tmp_path, orphan_images=2))
     assert sum(file.frames for file in found.ranges) == 10
     assert "images_between_frames" not in codes(found)
+
+
+def numbered(tmp_path, first, frames=48, name="{:05d}.png"):
+    """All frames of the video of the small export, numbered from `first`."""
+    whole = export(tmp_path, f"whole {first}", paint=False, as_folder=True, frames=48, frame_step=1)
+    folder = tmp_path / f"numbered {first} {frames}"
+    folder.mkdir()
+    for index in range(frames):
+        shutil.copy(
+            whole.path / f"images/frame_{index:06d}.png", folder / name.format(index + first)
+        )
+    return folder
+
+
+def pairs(found):
+    rows = [row for file in found.ranges for row in read_table(file.path).to_pylist()]
+    return {
+        json.loads(row["frame_json"])["frame_index"]: row["image_name"]
+        and int(Path(row["image_name"]).stem)
+        for row in rows
+    }
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_frames_given_for_the_whole_video_may_be_numbered_from_1(tmp_path, first):
+    truth = export(tmp_path)
+    found = opened(tmp_path, truth, frames=str(numbered(tmp_path, first)))
+    assert found.video.total_frames_declared == 48
+    assert pairs(found) == {6 * k: 6 * k + first for k in range(8)}
+    renumbered = [i.message for i in found.issues if i.code == "images_paired_by_position"]
+    assert renumbered == [
+        "images are numbered 1 to 48, one for each frame of the video; the first is frame 0"
+    ] * first  # fmt: skip
+    assert sum(file.frames for file in found.ranges) == found.images == 8
+
+
+def test_names_in_the_records_are_those_of_the_exports_own_images(tmp_path):
+    """The record of frame 6 names 000006.png: among frames numbered from 1 that is frame 5."""
+    truth = export(tmp_path, image_key="file_name", image_pattern="%06d")
+    frames = numbered(tmp_path, 1, name="{:06d}.png")
+    assert pairs(opened(tmp_path, truth, frames=str(frames))) == {
+        6 * k: 6 * k + 1 for k in range(8)
+    }
+
+
+@pytest.mark.parametrize(
+    ("keywords", "frames", "first"),
+    [
+        ({}, 47, 1),  # one is missing: 1 to 47 may be frame indices
+        ({"total_frames": 49}, 48, 1),
+        ({"total_frames": 47}, 48, 1),
+        ({"total_frames": 40}, 40, 1),  # a record lies behind the declared end: the end is wrong
+        ({"omit_keys": ["total_frames"], "metadata": False}, 48, 1),
+        ({}, 48, 2),
+    ],
+)
+def test_numbers_that_may_be_frame_indices_are_taken_as_such(tmp_path, keywords, frames, first):
+    found = opened(
+        tmp_path, export(tmp_path, **keywords), frames=str(numbered(tmp_path, first, frames))
+    )
+    there = range(first, first + frames)
+    assert pairs(found) == {6 * k: 6 * k if 6 * k in there else None for k in range(8)}
+    assert "images_paired_by_position" not in codes(found)
+
+
+def test_an_exports_own_numbers_are_taken_as_they_are(tmp_path):
+    """Nobody gave them: what an exporter writes is the frame index."""
+    truth = export(tmp_path, frames=8, frame_step=1, image_numbers=range(1, 9))
+    found = opened(tmp_path, truth)
+    assert found.video.total_frames_declared == 8
+    assert "images_paired_by_position" not in codes(found)
