@@ -71,7 +71,7 @@ def from_zero(
 
     Args:
         images: by the numbers in their names.
-        frame_indices: of the records; one behind the video's end says that nothing is proven.
+        frame_indices: of the records; only a first frame 0 says that these count from 0.
         video_frames: as declared; None: not declared.
 
     Returns:
@@ -83,7 +83,7 @@ def from_zero(
         return None
     if min(numbers) != 1 or max(numbers) != video_frames:
         return None
-    if max(frame_indices, default=0) >= video_frames:
+    if 0 not in frame_indices or max(frame_indices) >= video_frames:
         return None
     moved = {number - 1: found for number, found in numbers.items()}
     why = (

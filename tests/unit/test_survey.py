@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 import engine
+from engine.clean_frames import from_zero
 from engine.config import Config, Execution
 from engine.errors import ExportError
+from engine.members import Member
+from engine.pairing import ImageIndex
 from engine.sample_export import write_sample_export
 from engine.survey import OpenTask, digests_of, open_export
 from engine.tables import read_table
@@ -209,6 +212,12 @@ def test_an_exports_own_image_without_a_record_stays_a_row(tmp_path):
     assert "images_between_frames" not in codes(found)
 
 
+def member(name):
+    return Member(
+        name=name, stored_name=name, offset=0, compressed_size=1, size=1, method=0, crc32=0
+    )
+
+
 def numbered(tmp_path, first, frames=48, name="{:05d}.png"):
     """All frames of the video of the small export, numbered from `first`."""
     whole = export(tmp_path, f"whole {first}", paint=False, as_folder=True, frames=48, frame_step=1)
@@ -278,3 +287,14 @@ def test_an_exports_own_numbers_are_taken_as_they_are(tmp_path):
     found = opened(tmp_path, truth)
     assert found.video.total_frames_declared == 8
     assert "images_paired_by_position" not in codes(found)
+
+
+@pytest.mark.parametrize(("indices", "moved"), [(range(0, 5, 2), True), (range(1, 5, 2), False)])
+def test_records_that_may_count_from_1_prove_nothing(indices, moved):
+    frames = [member(f"{number:05d}.png") for number in range(1, 6)]
+    found = from_zero(ImageIndex.of(frames), indices, 5)
+    assert (found is not None) is moved
+    if found:
+        assert {k: image.name for k, (image,) in found[0].by_index.items()} == {
+            number - 1: f"{number:05d}.png" for number in range(1, 6)
+        }
