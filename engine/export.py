@@ -306,8 +306,9 @@ def _pass(
     pictured: dict[int, Member] = {}
     ordinal = 0
     for chunk in iter_member(members.location, members[members.annotations]):
-        for element in cutter.feed(chunk):
-            record = parse_json(element, f"{where}: record {ordinal}")
+        elements = cutter.feed(chunk)
+        for element, start in zip(elements, cutter.starts, strict=True):
+            record = parse_json(element, f"{where}: record {ordinal}", starts=((0, start),))
             stride = step if cutter.key == "masklet" else None
             index, name, has_objects = peek(record, ordinal=ordinal, step=stride)
             if by_position:
@@ -327,7 +328,8 @@ def _pass(
             used.update(image.name for image in found)
             ranges.add(ordinal, element, None, found)
             ordinal += 1
-    document = parse_json(cutter.finish(), where)
+    rest = cutter.finish()
+    document = parse_json(rest, where, starts=cutter.head_starts)
     head = document if isinstance(document, Mapping) else {}
     masklets = None
     if cutter.key == "masklet":

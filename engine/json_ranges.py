@@ -8,6 +8,7 @@ element is left to `parse_json`.
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +30,24 @@ _BOMS = {
 _TOKEN = re.compile(rb'[ \t\r\n]++|,|"(?:[^"\\]++|\\.)*+"|[^ \t\r\n,"]++', re.DOTALL)
 _KEY_AT_END = re.compile(rb'[{,][ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*$', re.DOTALL)
 _KEY_WINDOW = 512  # bytes looked at before a list for its key; ours are shorter, blanks included
+_NO_NUMBER = re.compile(rb"-?(?:NaN|Infinity)\b")  # as Python's json writes what JSON does not have
 
 
 _DEFAULT_CAPS = Caps()
 
 
-def parse_json(raw: bytes, where: str) -> object:
+def parse_json(raw: bytes, where: str, *, starts: Sequence[tuple[int, int]] = ()) -> object:
     """Parse one JSON text.
 
+    Args:
+        raw: the text.
+        where: the file, and what of it, for the error's text.
+        starts: (byte of `raw`, byte of the file) from which on the two run alike, ascending; empty:
+            `raw` is the whole file.
+
     Raises:
-        ExportError: it is no JSON; the text says line, column and byte.
+        ExportError: it is no JSON; the text says line, column and byte, of a part of a file the
+            byte of the file.
     """
     raw = raw.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -47,10 +56,29 @@ def parse_json(raw: bytes, where: str) -> object:
         try:
             byte = len(raw.decode()[: error.pos].encode())
         except UnicodeDecodeError as wrong:
-            what = f"is not UTF-8 at byte {wrong.start}"
+            what = f"is not UTF-8 at {_byte_of_file(wrong.start, starts)}"
             raise ExportError(where, what, got=f"0x{raw[wrong.start]:02x}") from error
-        place = f"line {error.lineno}, column {error.colno} (byte {byte})"
-        raise ExportError(where, f"is not JSON at {place}", got=error.msg) from error
+        # orjson stops behind a minus sign, and says so of the character there.
+        number = _NO_NUMBER.match(raw, max(byte - 1, 0)) or _NO_NUMBER.match(raw, byte)
+        behind = byte - number.start() if number else 0
+        place = _byte_of_file(byte - behind, starts)
+        if not starts:
+            place = f"line {error.lineno}, column {error.colno - behind} ({place})"
+        what = f"is not JSON at {place}"
+        if number is None:
+            raise ExportError(where, what, got=error.msg) from error
+        raise ExportError(
+            where, what, got=number[0].decode(), expected="a number: JSON has no such value",
+            advice="export null in its place; Python finds where it comes from with "
+            "json.dumps(..., allow_nan=False)",
+        ) from error  # fmt: skip
+
+
+def _byte_of_file(byte: int, starts: Sequence[tuple[int, int]]) -> str:
+    if not starts:
+        return f"byte {byte}"
+    own, of_file = max(pair for pair in starts if pair[0] <= byte)
+    return f"byte {of_file + byte - own} of the file"
 
 
 class Cutter:
@@ -76,6 +104,8 @@ class Cutter:
         self.caps = caps
         self.key: str | None = None  # of the list, once it is met
         self.n_elements = 0
+        self.starts: list[int] = []  # of the elements that `feed` gave last, in bytes of the file
+        self.head_starts: list[tuple[int, int]] = []  # of the head, as `parse_json` takes them
         self._start = bytearray()  # the first bytes, until they show the encoding
         self._started = False
         self._base = 0  # offset of the piece at hand
@@ -86,6 +116,7 @@ class Cutter:
         self._head = bytearray()
         self._in_list = False
         self._element: bytearray | None = None  # the element begun in an earlier piece
+        self._element_start = 0
         self._gap = bytearray()  # text between elements from an earlier piece
         self._wants = "first"  # what may follow in the list: first, element, comma
 
@@ -96,11 +127,13 @@ class Cutter:
             chunk: of any length; characters, escapes and strings may be split by its borders.
 
         Returns:
-            The elements' own bytes, without blanks around them: objects, lists or scalars.
+            The elements' own bytes, without blanks around them: objects, lists or scalars. Where
+            each begins in the file is in `starts`.
 
         Raises:
             ExportError: the text is no JSON object around one such list, or exceeds a cap.
         """
+        self.starts = []
         if not self._started:
             self._start += chunk
             if len(self._start) < 4:
@@ -162,6 +195,8 @@ class Cutter:
                 if piece and not piece.startswith(b"{"):
                     got = repr(piece[:1].decode("latin-1"))
                     raise self._error("no JSON object", self._base, got=got, expected="'{'")
+                if piece:
+                    self.head_starts = [(0, self._base)]
             if self._done:
                 self._refuse_text(piece, 0)
             elif piece:
@@ -196,17 +231,20 @@ class Cutter:
                 if self._wants == "element":
                     raise self._error("nothing between ',' and ']'", self._base + place)
                 self._in_list = False
+                self.head_starts.append((len(self._head), self._base + place))
                 kept = place
             elif opens:
                 self._take_gap(piece[kept:place], kept, found, last=True)
                 if self._wants == "comma":
                     raise self._missing_comma(place)
                 self._element = bytearray()
+                self._element_start = self._base + place
                 kept = place
             elif self._element is not None:
                 found.append(bytes(self._element) + piece[kept : place + 1])
                 self._check_element(len(found[-1]))
                 self._element = None
+                self.starts.append(self._element_start)
                 self.n_elements += 1
                 self._wants = "comma"
                 kept = place + 1
@@ -304,6 +342,7 @@ class Cutter:
                     raise self._missing_comma(start + position)
                 self._check_element(len(token))
                 found.append(token)
+                self.starts.append(self._base + start + position)
                 self.n_elements += 1
                 self._wants = "comma"
             position = match.end()

@@ -225,3 +225,44 @@ def test_parse_json_says_where():
     for wrong in (b"", b"{", b"[NaN]", b'"\\ud800"', b"[" * 100_000):
         with pytest.raises(ExportError, match="is not JSON at line"):
             parse_json(wrong, "y")
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_python_writes_and_json_does_not_have_is_named(value):
+    raw = json.dumps({"é": 1, "b": float(value)}, indent=1, ensure_ascii=False).encode()
+    with pytest.raises(ExportError) as caught:
+        parse_json(raw, "y")
+    place = f"line 3, column 7 (byte {raw.index(value.encode())})"
+    assert str(caught.value) == (
+        f"y: is not JSON at {place}: got {value}, expected a number: JSON has no such value; "
+        "export null in its place; Python finds where it comes from with "
+        "json.dumps(..., allow_nan=False)"
+    )
+    for other in (b"[NaNs]", b'{"NaN": x}', b"[nan]", b"[-x]"):
+        with pytest.raises(ExportError) as caught:
+            parse_json(other, "y")
+        assert "allow_nan" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 11, 1000])
+@pytest.mark.parametrize("start", ["", "\ufeff", " \n "])
+def test_places_are_those_of_the_file(size, start):
+    """Of records, of scalars between them, and of what stands before and after the list."""
+    text = start + '{"é": 1, "annotations": [ {"a": "é"},\n 17, "é" ,[2], null], "b": [3]}'
+    raw = text.encode()
+    cutter = Cutter(where="x")
+    elements, starts = [], []
+    for i in range(0, len(raw), size):
+        elements += cutter.feed(raw[i : i + size])
+        starts += cutter.starts
+        assert len(starts) == len(elements) == cutter.n_elements
+    assert [raw[at : at + len(each)] for at, each in zip(starts, elements, strict=True)] == elements
+    head = cutter.finish()
+    for mark in (b'"annotations"', b'"b"', b"3"):
+        wrong = head.replace(mark, b"?", 1)
+        with pytest.raises(ExportError, match=f"JSON at byte {raw.index(mark)} of the file: got"):
+            parse_json(wrong, "x", starts=cutter.head_starts)
+    with pytest.raises(ExportError, match=r"^x: record 4: is not JSON at byte 105 of the file"):
+        parse_json(b'["\xc3\xa9", ?]', "x: record 4", starts=((0, 98),))
+    with pytest.raises(ExportError, match=r"^x: is not UTF-8 at byte 100 of the file: got 0xff"):
+        parse_json(b'["\xff"]', "x", starts=((0, 98),))
