@@ -212,7 +212,7 @@ def _measure(
         if wrong_areas[k]:
             problems += (_area_problem(raw, {grid_area, area}),)
         if wrong_boxes[k]:
-            problems += (_box_problem(raw, [x, y, width, height]),)
+            problems += (_box_problem(raw, readings, k, reading.box_px),)
         outcomes.append(
             CheckedMask(
                 counts=text if good_areas[k] else None, box=(x, y, width, height), area=area,
@@ -267,6 +267,17 @@ def _area_problem(raw: RawObject, areas: set[int]) -> tuple[str, str]:
     return "mask_area_mismatch", f"area is declared as {raw.area:g}, the mask has {expected}"
 
 
-def _box_problem(raw: RawObject, box: list[int]) -> tuple[str, str]:
-    declared = ", ".join(f"{side:g}" for side in raw.bbox or ())
-    return "bbox_mismatch", f"bbox is declared as [{declared}], the mask's is {box}"
+def _box_problem(
+    raw: RawObject, readings: list[NDArray[np.int64]], k: int, box_px: float
+) -> tuple[str, str]:
+    """Word a wrong box: the mask's in the last reading, and whether x2, y2 were meant."""
+    boxes = [tuple(boxes[k].tolist()) for boxes in readings]
+    declared = raw.bbox or ()
+    shown = ", ".join(f"{side:g}" for side in declared)
+    message = f"bbox is declared as [{shown}], the mask's is {list(boxes[-1])}"
+    for x, y, width, height in boxes:
+        corners = (x, y, x + width, y + height)
+        if all(abs(a - b) <= box_px for a, b in zip(declared, corners, strict=True)):
+            message += "; as corners x1, y1, x2, y2 it fits: write x, y, width, height"
+            break
+    return "bbox_mismatch", message

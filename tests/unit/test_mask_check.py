@@ -284,6 +284,28 @@ def test_a_declared_box_may_be_off_by_one_pixel(side, off, wrong):
     assert found.box == (20, 10, 25, 10)
 
 
+@pytest.mark.parametrize(
+    ("grid", "bbox", "fits"),
+    [
+        ((40, 50), (20, 10, 45, 20), True),
+        ((40, 50), (20, 10, 44, 19), True),  # of the last pixel, as some write it
+        ((40, 50), (20, 10, 47, 20), False),
+        ((40, 50), (20, 10, 25, 14), False),
+        ((80, 100), (20, 10, 45, 20), True),  # in pixels of the grid
+        ((80, 100), (40, 20, 90, 40), True),  # in pixels of the image
+    ],
+)
+def test_a_box_that_fits_as_corners_is_called_so(grid, bbox, fits):
+    mask = np.zeros((40, 50), bool)
+    mask[10:20, 20:45] = True
+    raw = record(written(mask, "decimal", "column"), "decimal", bbox=tuple(map(float, bbox)))
+    ((code, what),) = check(raw, grid, reading(grid=(40, 50))).problems
+    assert code == "bbox_mismatch"
+    shown = "[20, 10, 25, 10]" if grid == (40, 50) else "[40, 20, 50, 20]"
+    hint = "; as corners x1, y1, x2, y2 it fits: write x, y, width, height"
+    assert what == f"bbox is declared as {list(bbox)}, the mask's is {shown}{hint if fits else ''}"
+
+
 def test_on_a_grid_area_and_box_may_be_declared_in_grid_or_image_pixels():
     grid, size = (8, 8), (16, 24)
     mask = np.zeros(grid, bool)
