@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from engine.aside import set_aside
 from engine.card import card_text
 from engine.config import Config
 from engine.dataset_build import Built
@@ -18,6 +19,7 @@ from engine.hf_columns import columns_with
 from engine.history_record import Version, history_with
 from engine.intake import Intake
 from engine.manifest import FOLDERS, REJECTED, encode, make_manifest, sealed
+from engine.policy import Policy
 from engine.publication import publish
 from engine.quality import Verdict
 from engine.report import finding_lines, validation_document, write_report
@@ -87,6 +89,9 @@ class Outcome:
             remove(folder)
         write_report(join(folder, "report"), document, None, intake.issues, material=material)
         summary = self._summary(intake, document, None)
+        # Without any, it would be no help to set frames aside.
+        aside = set_aside(intake, Policy.of(self.config))
+        summary["frames_without_errors"] = len(aside) - int(aside.sum())
         if self.held is not None:
             summary["report"] = join(folder, "report")
             summary["contradictions"] = intake.contradictions

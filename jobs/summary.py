@@ -60,8 +60,8 @@ def advise(command: str, summary: Mapping[str, Any], *, strict: bool = True) -> 
     say("What would help:")
     errors = [line for line in summary["findings"] if line.startswith("error ")]
     undecided = summary.get("contradictions")
-    everything = any("(100.0%)" in line for line in errors)
-    if strict and not undecided and not everything and _can_be_set_aside(errors):
+    some_left = summary["frames_without_errors"] > 0
+    if strict and not undecided and some_left and _can_be_set_aside(errors):
         say(f"  {_again(command, '--validation', 'standard')}   # set these frames aside")
     by_frames = ("image_missing", "overlay_burned_in", "frames_differ")
     if any(code in line for line in summary["findings"] for code in by_frames):

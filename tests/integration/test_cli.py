@@ -618,6 +618,27 @@ def test_an_option_that_is_advised_stands_once(good, tmp_path, given, repeated):
     ]  # fmt: skip
 
 
+def test_setting_frames_aside_is_advised_only_where_some_are_left(good, tmp_path):
+    """However few of the objects are wrong: here half of them, one in each frame."""
+
+    def spoil(frames):
+        def change(data):
+            document = json.loads(data)
+            for record in document["annotations"][:frames]:
+                record["objects"][0]["label"] = ""
+            return json.dumps(document).encode()
+
+        return change
+
+    for frames, left in ((20, 0), (19, 1)):
+        export = rewritten(good, tmp_path / "spoilt.zip", spoil(frames))
+        result = run("prepare", export, "--out", tmp_path / "o")
+        assert result.exit_code == 1
+        assert ("--validation standard" in result.stdout.partition("would help")[2]) == bool(left)
+        summary = json.loads((tmp_path / "o/summary.json").read_text())
+        assert summary["frames_without_errors"] == left
+
+
 def test_validate_says_every_finding(flawed, tmp_path, temporary):
     before = contents(tmp_path, temporary)
     result = run("validate", flawed)
