@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engine.caps import Caps
 from engine.errors import ExportError
-from engine.frame_json import Masklets, RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, meant_index, peek, read_frame
 from engine.json_ranges import Cutter, parse_json
 from engine.masklets import SAV_STEP, find_step, image_numbers, read_masklets
 from engine.members import Member, Members, iter_member, read_member
@@ -67,6 +67,7 @@ class CutExport:
             that no record names; they are not used.
         pictured: the image of each frame whose record has one: of several records, of the one that
             is sampleable, else the first.
+        meant: frames whose record cannot be read, but says whose it is.
     """
 
     head: Mapping[str, Any]
@@ -80,6 +81,7 @@ class CutExport:
     renumbered: str | None = None
     between: int = 0
     pictured: Mapping[int, Member] = field(default_factory=dict)
+    meant: frozenset[int] = frozenset()
 
 
 def read_metadata(members: Members, *, caps: Caps = _DEFAULT_CAPS) -> Mapping[str, Any]:
@@ -304,6 +306,7 @@ def _pass(
     without_image: dict[int, int] = {}
     used: set[str] = set()
     pictured: dict[int, Member] = {}
+    all_meant: set[int] = set()
     ordinal = 0
     for chunk in iter_member(members.location, members[members.annotations]):
         elements = cutter.feed(chunk)
@@ -311,11 +314,12 @@ def _pass(
             record = parse_json(element, f"{where}: record {ordinal}", starts=((0, start),))
             stride = step if cutter.key == "masklet" else None
             index, name, has_objects = peek(record, ordinal=ordinal, step=stride)
-            if by_position:
-                found: tuple[Member, ...] = images.in_order[ordinal : ordinal + 1]
+            meant = meant_index(record) if index is None else index
+            own = images.in_order[ordinal : ordinal + 1]
+            found = own if by_position else images.find(meant, name)
+            if index is None:
+                all_meant.update(() if meant is None else (meant,))
             else:
-                found = () if index is None else images.find(index, name)
-            if index is not None:
                 indices.append(index)
                 if len(found) == 1:
                     if has_objects and index not in sampleable:
@@ -328,20 +332,14 @@ def _pass(
             used.update(image.name for image in found)
             ranges.add(ordinal, element, None, found)
             ordinal += 1
-    rest = cutter.finish()
-    document = parse_json(rest, where, starts=cutter.head_starts)
+    document = parse_json(cutter.finish(), where, starts=cutter.head_starts)
     head = document if isinstance(document, Mapping) else {}
     masklets = None
     if cutter.key == "masklet":
         kind = sav_kind(members.annotations)
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
-    between = 0
-    for index, found in _orphans(images, used):
-        if not way.keep_orphans or (masklets is not None and index is not None and index % step):
-            between += 1
-            continue
-        ranges.add(ordinal, None, index, found)
-        ordinal += 1
+    sav_step = step if masklets else None
+    between = _add_orphans(ranges, images, used, ordinal, step=sav_step, keep=way.keep_orphans)
     ranges.close()
     return CutExport(
         head=head,
@@ -354,15 +352,27 @@ def _pass(
         masklets=masklets,
         between=between,
         pictured=pictured,
+        meant=frozenset(all_meant),
     )
 
 
-def _orphans(images: ImageIndex, used: set[str]) -> Iterable[tuple[int | None, tuple[Member, ...]]]:
-    """Images that no frame record refers to, by name order, with the index in their name."""
+def _add_orphans(
+    ranges: _Ranges, images: ImageIndex, used: set[str], ordinal: int, *, step: int | None,
+    keep: bool,
+) -> int:  # fmt: skip
+    """Give images that no record refers to rows of their own, by name order; count those unused."""
     index_of = {image.name: i for i, found in images.by_index.items() for image in found}
+    unused = 0
     for image in images.in_order:
-        if image.name not in used:
-            yield index_of.get(image.name), (image,)
+        if image.name in used:
+            continue
+        index = index_of.get(image.name)
+        if not keep or (step is not None and index is not None and index % step):
+            unused += 1
+        else:
+            ranges.add(ordinal, None, index, (image,))
+            ordinal += 1
+    return unused
 
 
 def sample_frames(cut: CutExport, ordinals: Iterable[int]) -> list[tuple[RawFrame, dict[str, Any]]]:

@@ -13,7 +13,15 @@ from typing import Any, Literal, TypeGuard
 
 from engine.rle_text import looks_decimal
 
-__all__ = ["MaskNotation", "Masklets", "RawFrame", "RawObject", "peek", "read_frame"]
+__all__ = [
+    "MaskNotation",
+    "Masklets",
+    "RawFrame",
+    "RawObject",
+    "meant_index",
+    "peek",
+    "read_frame",
+]
 
 MaskNotation = Literal["decimal", "counts", "compressed"]
 
@@ -255,6 +263,20 @@ def _kind(value: object) -> str:
 def _show(value: object) -> str:
     text = "missing" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def meant_index(element: object) -> int | None:
+    """Give the frame that a record means whose frame_index is no whole number: "3" or 3.0.
+
+    Such a record still cannot be read. But its image is not one without a record, and its frame is
+    not one that was not exported: one problem is told once.
+    """
+    index = element.get("frame_index") if isinstance(element, Mapping) else None
+    if isinstance(index, str) and index.isascii() and index.isdecimal() and len(index) < 20:
+        index = int(index)
+    if isinstance(index, float) and index.is_integer():
+        index = int(index)
+    return index if _is_whole(index) and 0 <= index < 2**63 else None
 
 
 def peek(

@@ -62,14 +62,19 @@ class ImageIndex:
         by_name |= {image.name: image for image in images}
         return cls({k: tuple(v) for k, v in by_index.items()}, by_name, tuple(frames))
 
-    def find(self, frame_index: int, image_name: str | None) -> tuple[Member, ...]:
-        """Give the images that claim a frame: none, one, or several that contradict each other."""
+    def find(self, frame_index: int | None, image_name: str | None) -> tuple[Member, ...]:
+        """Give the images that claim a frame: none, one, or several that contradict each other.
+
+        Args:
+            frame_index: of the frame; None: not known.
+            image_name: the image that its record names, if it names one.
+        """
         if image_name is not None:
             named = image_name.replace("\\", "/").removeprefix("./")
             image = self.by_name.get(named) or self.by_name.get(posixpath.basename(named))
             if image is not None:
                 return (image,)
-        return self.by_index.get(frame_index, ())
+        return () if frame_index is None else self.by_index.get(frame_index, ())
 
 
 def _place_in_order(image: Member) -> tuple[list[tuple[int, str]], str]:

@@ -352,7 +352,7 @@ def _not_exported(cut: CutExport, metadata: Mapping[str, Any]) -> list[int]:
         listed = configured.get("frame_indices") if isinstance(configured, Mapping) else None
         if isinstance(listed, list):
             whole = {i for i in listed if isinstance(i, int) and not isinstance(i, bool) and i >= 0}
-            return sorted(whole - set(cut.frame_indices))
+            return sorted(whole - cut.meant - set(cut.frame_indices))
     return []
 
 

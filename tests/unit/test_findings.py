@@ -149,13 +149,16 @@ PAIRS = [
         None,
         {"overlay_burned_in"},
     ),
+    ("frame_malformed", COCO, set_index("12"), set()),
+    ("frame_malformed", COCO, set_index(12.0), set()),
+    # Which frame a record without a number means is not known, so its image has none.
+    ("frame_malformed", COCO, set_index(12.5), {"frames_not_exported", "missing_annotations"}),
     (
         "mask_order_unproven",
         COCO | {"notation": "text", "black_frames": range(6)},
         None,
         {"image_black", "image_repeated"},
     ),
-    ("frame_malformed", NO_IMAGE, set_index("12"), {"frames_not_exported"}),
     ("frame_malformed", NO_IMAGE, set_index(-12), {"frames_not_exported"}),
     ("frame_malformed", NO_IMAGE, set_index(2**63), {"frames_not_exported"}),
     ("frame_malformed", COCO, set_index(None), {"frames_not_exported", "missing_annotations"}),
@@ -201,6 +204,21 @@ def test_a_defect_that_comes_with_another(tmp_path, code, keywords, edit, beside
     assert document["status"] == ("FAILED" if failed else "PASSED_WITH_WARNINGS")
     count = next(f["count"] for f in document["findings"] if f["code"] == code)
     assert count == 1
+
+
+def test_a_frame_whose_record_cannot_be_read_is_told_once(tmp_path):
+    """Where the record says whose it is, or names its image."""
+
+    def as_text(frames):
+        for frame in frames:
+            frame["frame_index"] = str(frame["frame_index"])
+
+    document = validate(tmp_path, COCO, as_text)
+    (finding,) = document["findings"]
+    assert finding["message"] == "6 frame records (100.0%) are not readable"
+    named = validate(tmp_path, COCO | {"image_key": "file_name"}, set_index(None))
+    found = {finding["code"]: finding["count"] for finding in named["findings"]}
+    assert found == {"frame_malformed": 1, "frames_not_exported": 1}
 
 
 def test_keys_of_the_label_map_that_name_nothing(tmp_path):

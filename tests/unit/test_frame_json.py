@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from engine.frame_json import Masklets, RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, meant_index, peek, read_frame
 
 BOX = [1, 2, 3.5, 4]
 OBJECT = {"object_id": 3, "label": "dog", "mask_rle": "1 2 3", "bbox": BOX, "area": 2,
@@ -152,6 +152,20 @@ def test_an_area_that_is_none_is_an_error(area):
 def test_confidence_and_time_are_left_out_where_they_are_no_numbers(value):
     assert only({"label": "dog", "mask": [4], "confidence": value}).confidence is None
     assert frame(timestamp_sec=value).timestamp_sec is None
+
+
+@pytest.mark.parametrize(
+    ("index", "meant"),
+    [
+        (3, 3), ("3", 3), ("000012", 12), (3.0, 3), (2**63 - 1, 2**63 - 1), (None, None),
+        (1.5, None), ("1.5", None), ("-3", None), (-3.0, None), (2**63, None), (1e20, None),
+        (True, None), ("\u0663", None), ("9" * 40, None), (float("inf"), None),
+        ([3], None), ("", None),
+    ],
+)  # fmt: skip
+def test_which_frame_a_record_means(index, meant):
+    assert meant_index({"frame_index": index}) == meant
+    assert meant_index({}) is meant_index([3]) is None
 
 
 @pytest.mark.parametrize("index", [None, "7", 7.0, True, -1, [], 2**63])

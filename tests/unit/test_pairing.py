@@ -64,6 +64,8 @@ def test_the_name_a_record_gives_comes_first():
     assert names(index.find(7, "images/shot_a.png")) == ["images/shot_a.png"]
     assert names(index.find(7, "shot_b.png")) == ["images/shot_b.png"]
     assert names(index.find(7, "./images/shot_a.png")) == ["images/shot_a.png"]
+    assert names(index.find(None, "shot_b.png")) == ["images/shot_b.png"]
+    assert names(index.find(None, "frame_7.png")) == names(index.find(None, None)) == []
     assert names(index.find(7, "images\\shot_a.png")) == ["images/shot_a.png"]
     assert names(index.find(7, "export/images/shot_a.png")) == ["images/shot_a.png"]
 
