@@ -338,8 +338,8 @@ def _pass(
     if cutter.key == "masklet":
         kind = sav_kind(members.annotations)
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
-    sav_step = step if masklets else None
-    between = _add_orphans(ranges, images, used, ordinal, step=sav_step, keep=way.keep_orphans)
+    own_step = step if masklets else None
+    between = _add_orphans(ranges, images, used, ordinal, step=own_step, keep=way.keep_orphans)
     ranges.close()
     return CutExport(
         head=head,

@@ -7,6 +7,7 @@ kind that were looked at. Sentences quoted by the specification appear here to t
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Literal
 
 __all__ = ["CODES", "FindingCode", "Severity", "Unit", "sentence"]
@@ -25,7 +26,7 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FindingCode:
     """One kind of finding.
 
@@ -44,17 +45,9 @@ class FindingCode:
     recommendation: str
 
 
-def _error(unit: Unit, one: str, many: str, recommendation: str) -> FindingCode:
-    return FindingCode(
-        severity=Severity.ERROR, unit=unit, one=one, many=many, recommendation=recommendation
-    )
-
-
-def _warning(unit: Unit, one: str, many: str, recommendation: str) -> FindingCode:
-    return FindingCode(
-        severity=Severity.WARNING, unit=unit, one=one, many=many, recommendation=recommendation
-    )
-
+_error = partial(FindingCode, Severity.ERROR)
+_warning = partial(FindingCode, Severity.WARNING)
+_note = partial(FindingCode, Severity.NOTE)
 
 _SET_ASIDE = "Export the video again, or set such frames aside with --validation standard."
 
@@ -103,6 +96,19 @@ CODES: dict[str, FindingCode] = {
         "object record ({percent}) is not readable",
         "object records ({percent}) are not readable",
         "Every object needs a label, a mask and a whole-number object_id. " + _SET_ASIDE,
+    ),
+    "object_repeated": _warning(
+        "object",
+        "object record ({percent}) repeats another of its frame, or its object_id",
+        "object records ({percent}) repeat another of their frame, or its object_id",
+        "Both are kept, and texts count two objects: remove one, or give it an object_id of its "
+        "own. --fail-on object_repeated --validation standard sets such frames aside.",
+    ),
+    "number_malformed": _warning(
+        "frame",
+        "frame ({percent}) has a timestamp_sec or a confidence that is no number",
+        "frames ({percent}) have a timestamp_sec or a confidence that is no number",
+        "It is left out (null); write a number, or null where there is none.",
     ),
     "export_empty": _error(
         "export",
@@ -286,13 +292,12 @@ CODES: dict[str, FindingCode] = {
         "videos ({percent}) have images without a frame index in their names; paired by position",
         "Look at a few frames with their masks; name images by frame index (frame_000012.png).",
     ),
-    "images_between_frames": FindingCode(
-        severity=Severity.NOTE,
-        unit="video",
-        one="video ({percent}) has images between its annotated frames; they are not used",
-        many="videos ({percent}) have images between their annotated frames; they are not used",
-        recommendation="Nothing needs to be done: SA-V annotates every 4th frame of a video, and a "
-        "folder for --frames may hold them all.",
+    "images_between_frames": _note(
+        "video",
+        "video ({percent}) has images between its annotated frames; they are not used",
+        "videos ({percent}) have images between their annotated frames; they are not used",
+        "Nothing needs to be done: SA-V annotates every 4th frame of a video, and a folder for "
+        "--frames may hold them all.",
     ),
     "overlay_burned_in": _warning(
         "video",
@@ -355,19 +360,17 @@ CODES: dict[str, FindingCode] = {
         "Collect or annotate more of the minority classes, or augment them (flips, crops, colour) "
         "and oversample their frames.",
     ),
-    "conflict_resolved": FindingCode(
-        severity=Severity.NOTE,
-        unit="frame",
-        one="frame ({percent}) came again with different annotations, and --on-conflict decided",
-        many="frames ({percent}) came again with different annotations, and --on-conflict decided",
-        recommendation="Nothing needs to be done; issues.jsonl says which annotations hold.",
+    "conflict_resolved": _note(
+        "frame",
+        "frame ({percent}) came again with different annotations, and --on-conflict decided",
+        "frames ({percent}) came again with different annotations, and --on-conflict decided",
+        "Nothing needs to be done; issues.jsonl says which annotations hold.",
     ),
-    "split_leakage": FindingCode(
-        severity=Severity.NOTE,
-        unit="video",
-        one="video ({percent}) has near-identical frames in more than one split",
-        many="videos ({percent}) have near-identical frames in more than one split",
-        recommendation="A score on such frames flatters a model. Keep videos whole with --group-by "
+    "split_leakage": _note(
+        "video",
+        "video ({percent}) has near-identical frames in more than one split",
+        "videos ({percent}) have near-identical frames in more than one split",
+        "A score on such frames flatters a model. Keep videos whole with --group-by "
         "video or --split temporal; one video can be cut in time with --temporal-segments.",
     ),
     "export_left_out": _warning(

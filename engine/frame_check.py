@@ -7,7 +7,7 @@ frame hands them out and takes the outcomes back.
 
 import hashlib
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from engine import black, images
 from engine.byte_ranges import ByteRange, local_path
 from engine.dialect import PALETTE
 from engine.findings import Severity
-from engine.frame_json import Masklets, RawFrame, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, RawObject, as_written, peek, read_frame
 from engine.label_map import LabelMap
 from engine.mask_check import CheckedMask, MaskToCheck
 from engine.members import Member, MemberError, range_of, read_head, read_member
@@ -126,6 +126,9 @@ class FrameCheck:
         element = orjson.loads(self._record["frame_json"])
         ordinal, masklets = self._record["ordinal"], self._masklets
         raw = read_frame(element, ordinal=ordinal, masklets=masklets)
+        if isinstance(raw, str) or _has_odd_object(raw):
+            element = as_written(self._record["frame_json"], element)
+            raw = read_frame(element, ordinal=ordinal, masklets=masklets)
         if isinstance(raw, str):
             step = masklets.step if masklets else None
             self._index, _, _ = peek(element, ordinal=ordinal, step=step)
@@ -135,6 +138,8 @@ class FrameCheck:
         self._raw, self._index = self._renamed(raw), raw.frame_index
         if not raw.objects:
             self._find("missing_annotations", "the frame record has no objects")
+        for code, message in raw.problems:
+            self._find(code, message)
         for place, item in enumerate(raw.objects):
             for code, message in item.problems:
                 self._find(code, message, place)
@@ -237,9 +242,32 @@ class FrameCheck:
         for code, message in mask.problems:
             self._find(code, message, place)
 
+    def _find_repeated(self, objects: Sequence[RawObject]) -> None:
+        """Say which objects have the id of one before them; or, without ids, its label and mask."""
+        masks = [self._masks[i].counts if i in self._masks else None for i in range(len(objects))]
+        first: dict[object, int] = {}
+        for place, item in enumerate(objects):
+            if item.object_id is None:
+                if masks[place] is not None:  # what cannot be read or is hidden is told as that
+                    before = first.setdefault((item.label, masks[place]), place)
+                    if before != place:
+                        what = f"its label and mask are those of objects[{before}]"
+                        self._find("object_repeated", what, place)
+                continue
+            before = first.setdefault(item.object_id, place)
+            if before != place:
+                other = objects[before]
+                of_label = "the same" if item.label == other.label else "another"
+                same = (masks[place] or item.counts) == (masks[before] or other.counts)
+                of_mask = "the same" if same else "another"
+                what = f"objects[{place}] has the object_id of objects[{before}]"
+                self._find("object_repeated", f"{what}, {of_label} label, {of_mask} mask", place)
+
     def row(self) -> dict[str, Any]:
         """Give the frame as a row of `FRAME_SCHEMA`; call once, after the masks were taken."""
         objects = self._raw.objects if self._raw else ()
+        if len({item.object_id for item in objects}) < len(objects):
+            self._find_repeated(objects)
         hidden = [objects[place] for place, mask in self._masks.items() if mask.hidden]
         if objects and len(hidden) == len(objects):
             self._find("frame_all_hidden", f"hidden objects: all {len(hidden)}")
@@ -286,6 +314,10 @@ _LOCATOR = frozenset(
     f"image_{part}"
     for part in ("source", "name", "offset", "compressed_bytes", "bytes", "method", "crc32")
 )
+
+
+def _has_odd_object(raw: RawFrame) -> bool:
+    return any(code == "object_malformed" for item in raw.objects for code, _ in item.problems)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ a later module gets is typed. A record that cannot be used carries its problem i
 so that one bad object costs one frame and not the export.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
     "Masklets",
     "RawFrame",
     "RawObject",
+    "as_written",
     "meant_index",
     "peek",
     "read_frame",
@@ -28,6 +30,9 @@ MaskNotation = Literal["decimal", "counts", "compressed"]
 _MASK_KEYS = ("mask_rle", "segmentation", "mask", "rle")
 _LABEL_KEYS = ("label", "class", "class_name", "category")
 _IMAGE_KEYS = ("image", "file_name", "image_path")
+
+_MOST = 2**63 - 1  # the columns of frame indices and object ids have 64 bits
+_DIGITS = 20  # and a sign: more than 64 bits have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,12 +91,14 @@ class RawFrame:
         timestamp_sec: seconds from the video's start, if given.
         image_name: the image the record names, if it names one.
         objects: in the order written; the exporter's palette goes by this order.
+        problems: (finding code, what is wrong) of this record, without those of its objects.
     """
 
     frame_index: int
     timestamp_sec: float | None
     image_name: str | None
     objects: tuple[RawObject, ...]
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 def read_frame(
@@ -109,19 +116,24 @@ def read_frame(
     if not isinstance(element, Mapping):
         return f"the record is {_kind(element)}, expected an object"
     index = element.get("frame_index")
-    if not _is_whole(index) or not 0 <= index < 2**63:
-        return f"frame_index is {_show(index)}, expected a whole number from 0"
+    if not _is_whole(index) or not 0 <= index <= _MOST:
+        return f"frame_index is {_show(index)}, expected a whole number from 0 to {_MOST}"
     objects = element.get("objects")
     if objects is None:
         objects = []
     if not isinstance(objects, list):
         return f"objects is {_kind(objects)}, expected a list"
     image = _first(element, _IMAGE_KEYS)
+    written = element.get("timestamp_sec")
+    timestamp = _number(written)
     return RawFrame(
         frame_index=int(index),
-        timestamp_sec=_number(element.get("timestamp_sec")),
+        timestamp_sec=timestamp,
         image_name=image if isinstance(image, str) and image else None,
         objects=tuple(_read_object(record) for record in objects),
+        problems=(_no_number("timestamp_sec", written),)
+        if timestamp is None and written is not None
+        else (),
     )
 
 
@@ -159,10 +171,9 @@ def _read_object(record: object) -> RawObject:
     object_id = record.get("object_id")
     if isinstance(object_id, str) and object_id.isascii() and object_id.isdecimal():
         object_id = int(object_id)
-    if object_id is not None and not (_is_whole(object_id) and abs(object_id) < 2**63):
-        problems.append(
-            ("object_malformed", f"object_id is {_show(object_id)}, not a whole number")
-        )
+    if object_id is not None and not (_is_whole(object_id) and abs(object_id) <= _MOST):
+        expected = f"expected a whole number from {-_MOST} to {_MOST}"
+        problems.append(("object_malformed", f"object_id is {_show(object_id)}, {expected}"))
         object_id = None
     label = _first(record, _LABEL_KEYS)
     if not isinstance(label, str) or not label.strip():
@@ -179,6 +190,10 @@ def _read_object(record: object) -> RawObject:
     area = record.get("area")
     if area is not None and _number(area) is None:
         problems.append(("mask_area_mismatch", f"area is {_show(area)}, expected a number"))
+    written = record.get("confidence")
+    confidence = _number(written)
+    if confidence is None and written is not None:
+        problems.append(_no_number("confidence", written))
     return RawObject(
         object_id=object_id,
         label=label,
@@ -187,7 +202,7 @@ def _read_object(record: object) -> RawObject:
         size=size,
         bbox=bbox,
         area=_number(area),
-        confidence=_number(record.get("confidence")),
+        confidence=confidence,
         problems=tuple(problems),
     )
 
@@ -245,6 +260,10 @@ def _number(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _no_number(key: str, value: object) -> tuple[str, str]:
+    return "number_malformed", f"{key} is {_show(value)}, expected a number"
+
+
 def _box(value: object) -> tuple[float, float, float, float] | None:
     if not isinstance(value, list) or len(value) != 4:
         return None
@@ -265,6 +284,41 @@ def _show(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+class _Written(float):
+    """A number that is shown as it is written."""
+
+    __slots__ = ("text",)
+    text: str
+
+    def __new__(cls, text: str) -> "_Written":
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def as_written(text: bytes, element: object) -> object:
+    """Parse a record again for what is to be said of it: 10**20 as such, and not as 1e+20.
+
+    Slower than orjson, which reads whole numbers beyond 64 bits as floats.
+
+    Args:
+        text: JSON that orjson takes.
+        element: what it made of it, which must do where the brackets are too deep for `json`.
+    """
+
+    def whole(digits: str) -> int | float:
+        return int(digits) if len(digits) <= _DIGITS else _Written(digits)
+
+    try:
+        found: object = json.loads(text, parse_int=whole, parse_float=_Written)
+    except RecursionError:
+        return element
+    return found
+
+
 def meant_index(element: object) -> int | None:
     """Give the frame that a record means whose frame_index is no whole number: "3" or 3.0.
 
@@ -272,11 +326,11 @@ def meant_index(element: object) -> int | None:
     not one that was not exported: one problem is told once.
     """
     index = element.get("frame_index") if isinstance(element, Mapping) else None
-    if isinstance(index, str) and index.isascii() and index.isdecimal() and len(index) < 20:
+    if isinstance(index, str) and index.isascii() and index.isdecimal() and len(index) < _DIGITS:
         index = int(index)
     if isinstance(index, float) and index.is_integer():
         index = int(index)
-    return index if _is_whole(index) and 0 <= index < 2**63 else None
+    return index if _is_whole(index) and 0 <= index <= _MOST else None
 
 
 def peek(

@@ -205,6 +205,13 @@ FAULTS = [
     fault("blank label", "object_malformed", 0, record=setting(label=" \t")),
     fault("label is a number", "object_malformed", 0, record=setting(label=4)),
     fault("object_id is a fraction", "object_malformed", None, record=setting(object_id=1.5)),
+    fault("object twice", "object_repeated", 0,
+          record=lambda record: record["objects"].append(record["objects"][0])),
+    fault("object_id twice", "object_repeated", 0,
+          record=lambda record: record["objects"].append(record["objects"][1] | {"object_id": 0})),
+    fault("confidence is text", "number_malformed", 0, record=setting(confidence="high")),
+    fault("timestamp is text", "number_malformed",
+          record=lambda record: record.update(timestamp_sec="x")),
     fault("object is null", "object_malformed", None,
           record=lambda record: record["objects"].__setitem__(0, None)),
     # frames

@@ -69,6 +69,23 @@ def repeat(label=None):
     return edit
 
 
+def set_object(**keys):
+    return lambda frames: frames[2]["objects"][0].update(keys)
+
+
+def repeat_object(**keys):
+    return lambda frames: frames[2]["objects"].append(frames[2]["objects"][0] | keys)
+
+
+def repeat_unnamed(**keys):
+    def edit(frames):
+        frames[2]["objects"].append(frames[2]["objects"][0] | keys)
+        for item in frames[2]["objects"]:
+            del item["object_id"]
+
+    return edit
+
+
 CLEAN = {
     "coco": COCO,
     "coco list": COCO | {"notation": "list"},
@@ -107,6 +124,12 @@ DEFECTS = [
     ("object_malformed", COCO, drop("mask_rle"), None, 1, 12),
     ("frame_malformed", COCO, set_objects(3), None, 1, 6),
     ("frame_malformed", COCO, set_objects({"0": "person"}), None, 1, 6),
+    ("object_repeated", COCO, repeat_object(), None, 1, 13),
+    ("object_repeated", COCO, repeat_object(label="dog"), None, 1, 13),
+    ("object_repeated", COCO, repeat_object(object_id="0"), None, 1, 13),
+    ("object_repeated", COCO, repeat_unnamed(), None, 1, 13),
+    ("number_malformed", COCO, set_object(confidence="high"), None, 1, 6),
+    ("number_malformed", COCO, lambda frames: frames[2].update(timestamp_sec="x"), None, 1, 6),
     ("export_empty", COCO | {"frames": 0}, None, None, 1, 1),
     ("frame_conflict", COCO, repeat("cat"), None, 1, 7),
     ("frame_duplicate", COCO, repeat(), None, 1, 6),
@@ -216,9 +239,47 @@ def test_a_frame_whose_record_cannot_be_read_is_told_once(tmp_path):
     document = validate(tmp_path, COCO, as_text)
     (finding,) = document["findings"]
     assert finding["message"] == "6 frame records (100.0%) are not readable"
+    assert finding["examples"][1].endswith(
+        "/record-000001: annotations[1]: frame_index is '6', expected a whole number from 0 to "
+        "9223372036854775807"
+    )
     named = validate(tmp_path, COCO | {"image_key": "file_name"}, set_index(None))
     found = {finding["code"]: finding["count"] for finding in named["findings"]}
     assert found == {"frame_malformed": 1, "frames_not_exported": 1}
+
+
+@pytest.mark.parametrize(
+    ("edit", "what", "named"),
+    [
+        (repeat_object(),
+         "objects[2] has the object_id of objects[0], the same label, the same mask", True),
+        (repeat_object(label="cat"),
+         "objects[2] has the object_id of objects[0], another label, the same mask", True),
+        (lambda frames: frames[2]["objects"][1].update(object_id=0),
+         "objects[1] has the object_id of objects[0], another label, another mask", True),
+        (repeat_unnamed(), "objects[2]: its label and mask are those of objects[0]", False),
+    ],
+)  # fmt: skip
+def test_an_object_that_is_twice_in_a_frame_is_named_with_what_is_equal(
+    tmp_path, edit, what, named
+):
+    found = validate(tmp_path, COCO, edit)["findings"]
+    (finding,) = [each for each in found if each["code"] == "object_repeated"]
+    (video_id,) = finding["videos"]
+    object_id = ", object 0" if named else ""
+    assert finding["examples"] == [f"{video_id}/000012{object_id}: {what}"]
+
+
+def test_numbers_beyond_64_bits_are_shown_as_they_are_written(tmp_path):
+    def large(frames):
+        frames[1]["frame_index"] = 10**20
+        frames[2]["objects"][0]["object_id"] = 2**70
+
+    found = {f["code"]: f for f in validate(tmp_path, COCO, large)["findings"]}
+    (of_frame,) = found["frame_malformed"]["examples"]
+    assert "frame_index is 100000000000000000000, expected a whole number from 0 to " in of_frame
+    (of_object,) = found["object_malformed"]["examples"]
+    assert "object_id is 1180591620717411303424, expected a whole number from -" in of_object
 
 
 def test_keys_of_the_label_map_that_name_nothing(tmp_path):
@@ -370,6 +431,10 @@ def test_every_code_is_produced_by_a_test():
         (REAL, lambda frames: frames[2]["objects"][0].update(object_id="0")),
         (COCO | {"class_counts": {"person": 8, "dog": 1}}, None),
         (COCO, lambda frames: frames[2]["objects"][0].pop("object_id")),
+        (COCO, repeat_unnamed(label="cat")),
+        (COCO, lambda frames: [item.pop("object_id") for item in frames[2]["objects"]]),
+        (COCO, set_object(confidence=None)),
+        (COCO, lambda frames: frames[2].update(timestamp_sec=None)),
     ],
 )
 def test_what_is_no_defect(tmp_path, keywords, edit):

@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from engine.frame_json import Masklets, RawFrame, meant_index, peek, read_frame
+from engine.frame_json import Masklets, RawFrame, as_written, meant_index, peek, read_frame
 
 BOX = [1, 2, 3.5, 4]
 OBJECT = {"object_id": 3, "label": "dog", "mask_rle": "1 2 3", "bbox": BOX, "area": 2,
@@ -150,8 +151,59 @@ def test_an_area_that_is_none_is_an_error(area):
 
 @pytest.mark.parametrize("value", [None, "high", True, float("nan")])
 def test_confidence_and_time_are_left_out_where_they_are_no_numbers(value):
-    assert only({"label": "dog", "mask": [4], "confidence": value}).confidence is None
-    assert frame(timestamp_sec=value).timestamp_sec is None
+    item, whole = (
+        only({"label": "dog", "mask": [4], "confidence": value}),
+        frame(timestamp_sec=value),
+    )
+    assert item.confidence is whole.timestamp_sec is None
+    told = [] if value is None else ["number_malformed"]
+    assert [code for code, _ in item.problems] == [code for code, _ in whole.problems] == told
+
+
+def test_what_is_said_of_a_number_that_is_none():
+    item = only({"label": "dog", "mask": [4], "confidence": "high"})
+    assert item.problems == (("number_malformed", "confidence is 'high', expected a number"),)
+    found = frame(timestamp_sec=[1])
+    assert found.problems == (("number_malformed", "timestamp_sec is [1], expected a number"),)
+
+
+@pytest.mark.parametrize(
+    "text", ["100000000000000000000", "1180591620717411303424", "9223372036854775808", "1e20",
+             "123456789012345678901234567890", "-9223372036854775808", "12.50"],
+)  # fmt: skip
+def test_a_number_beyond_the_limit_is_shown_as_written_with_the_limit(text):
+    most = "9223372036854775807"
+    raw = f'{{"frame_index": {text}, "objects": []}}'.encode()
+    found = read_frame(as_written(raw, None))
+    assert found == f"frame_index is {text}, expected a whole number from 0 to {most}"
+    raw = raw.replace(b"frame_index", b"object_id")
+    (_, what), *_ = only(as_written(raw, None)).problems
+    assert what == f"object_id is {text}, expected a whole number from -{most} to {most}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(ANYTHING)
+def test_a_record_parsed_again_is_judged_the_same(value):
+    text = orjson.dumps(value, default=str) if fits(value) else b"{}"
+    record = orjson.loads(text)
+    again = as_written(text, None)
+    assert isinstance(read_frame(again), str) == isinstance(read_frame(record), str)
+    assert peek(again) == peek(record)
+    assert again == record
+
+
+def fits(value):
+    """Say whether orjson writes a value: of whole numbers those of 64 bits."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return False
+    return True
+
+
+def test_brackets_too_deep_to_be_parsed_again_cost_nothing():
+    text = b"[" * 100_000 + b"]" * 100_000
+    assert as_written(text, "as it was read") == "as it was read"
 
 
 @pytest.mark.parametrize(
