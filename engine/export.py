@@ -338,8 +338,7 @@ def _pass(
     if cutter.key == "masklet":
         kind = sav_kind(members.annotations)
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
-    own_step = step if masklets else None
-    between = _add_orphans(ranges, images, used, ordinal, step=own_step, keep=way.keep_orphans)
+    between = _add_orphans(way, ranges, images, used, ordinal, step if masklets else None)
     ranges.close()
     return CutExport(
         head=head,
@@ -357,9 +356,8 @@ def _pass(
 
 
 def _add_orphans(
-    ranges: _Ranges, images: ImageIndex, used: set[str], ordinal: int, *, step: int | None,
-    keep: bool,
-) -> int:  # fmt: skip
+    way: _Way, ranges: _Ranges, images: ImageIndex, used: set[str], ordinal: int, step: int | None
+) -> int:
     """Give images that no record refers to rows of their own, by name order; count those unused."""
     index_of = {image.name: i for i, found in images.by_index.items() for image in found}
     unused = 0
@@ -367,7 +365,7 @@ def _add_orphans(
         if image.name in used:
             continue
         index = index_of.get(image.name)
-        if not keep or (step is not None and index is not None and index % step):
+        if not way.keep_orphans or (step is not None and index is not None and index % step):
             unused += 1
         else:
             ranges.add(ordinal, None, index, (image,))

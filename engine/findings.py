@@ -228,16 +228,10 @@ CODES: dict[str, FindingCode] = {
         "Keep one image for a frame index. " + _SET_ASIDE,
     ),
     "image_unreadable": _error(
-        "frame",
-        "image ({percent}) cannot be read",
-        "images ({percent}) cannot be read",
-        _SET_ASIDE,
+        "frame", "image ({percent}) cannot be read", "images ({percent}) cannot be read", _SET_ASIDE
     ),
     "image_truncated": _error(
-        "frame",
-        "image ({percent}) ends early",
-        "images ({percent}) end early",
-        _SET_ASIDE,
+        "frame", "image ({percent}) ends early", "images ({percent}) end early", _SET_ASIDE
     ),
     # Some readers turn such an image (datasets does), others do not: no mask can fit both.
     "image_orientation": _error(
