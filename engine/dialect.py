@@ -1,4 +1,4 @@
-"""How an export writes its masks: on which grid, in which order, and painted on the frames or not.
+"""How an export writes its masks: on which grid, painted on the frames or not, in which order.
 
 Decimal runs say neither their size nor their order, and the known exporter writes them row-major on
 a low-resolution grid while every reader expects column-major on the image. Nothing in the JSON
@@ -9,6 +9,7 @@ The order is judged by contested pixels only, those on the boundary of one readi
 other: a mask that equals its transpose says nothing. Each frame votes, so that one that happens to
 fool a reading is outvoted. The price: paint on a scene of precisely its own colour is not reported,
 though its one free side still tells the order. Measured error rates stand at the thresholds.
+What follows from the evidence is decided in `engine.mask_order`.
 """
 
 import math
@@ -28,10 +29,8 @@ __all__ = [
     "PALETTE",
     "Evidence",
     "Grid",
-    "OrderDecision",
     "SampleFrame",
     "SampleMask",
-    "decide_order",
     "find_grid",
     "measure",
     "painted",
@@ -58,7 +57,6 @@ _EDGE_SHARE, _NO_EDGE_SHARE = 0.5, 0.25  # on the object's worst side
 
 _Pair: TypeAlias = tuple[int, contours.Look, contours.Look]  # position, row, column reading
 _Seen: TypeAlias = tuple[int, contours.Look, float]  # position, one reading, the frame's mean step
-_By: TypeAlias = Literal["user", "size", "paint", "signature", "gradient", "unproven"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,23 +134,6 @@ class Evidence:
     gradient_column: float | None
     edge_frames_for_row: int
     edge_frames_for_column: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class OrderDecision:
-    """Which way a video's runs go, and why.
-
-    Args:
-        order: "row" or "column".
-        by: the evidence that decided.
-        sentence: the same for a person, with figures.
-        contradicts: the frames' paint shows the other order than the one that was declared.
-    """
-
-    order: Order
-    by: _By
-    sentence: str
-    contradicts: bool
 
 
 def find_grid(
@@ -262,47 +243,6 @@ def painted(evidence: Evidence, share: float = Thresholds.painted_share) -> bool
     return max(evidence.line_row or 0.0, evidence.line_column or 0.0) >= share
 
 
-def decide_order(
-    *,
-    user: Order | None,
-    declared_column: bool,
-    exporter_signature: bool,
-    evidence: Evidence | None,
-) -> OrderDecision:
-    """The order of a video's runs, by the strongest evidence at hand.
-
-    Args:
-        user: what the user said, or None to find out.
-        declared_column: a record has a size, or COCO-compressed counts.
-        exporter_signature: the known exporter's metadata, and counts as decimal text.
-        evidence: what the frames show; None if there are none to look at.
-
-    Returns:
-        The decision; column-major, "unproven", where nothing proves either.
-    """
-    paint = _paint_verdict(evidence) if evidence else None
-    order: Order
-    by: _By
-    if user is not None:
-        order, by, why = user, "user", "as the user says"
-    elif declared_column:
-        order, by, why = "column", "size", "a record has a size or COCO-compressed counts"
-    elif evidence and paint:
-        order, by, why = paint, "paint", _sentence(evidence, paint, "paint")
-    elif exporter_signature:
-        order, by, why = "row", "signature", "the known exporter writes decimal runs that way"
-    elif evidence and (edge := _edge_verdict(evidence)):
-        order, by, why = edge, "gradient", _sentence(evidence, edge, "gradient")
-    else:
-        order, by, why = "column", "unproven", "assumed, as COCO does; nothing at hand proves it"
-    contradicts = evidence is not None and paint not in (None, order) and painted(evidence)
-    if evidence and paint and contradicts:
-        why += f", but {_sentence(evidence, paint, 'paint')}"
-    return OrderDecision(
-        order=order, by=by, sentence=f"{order}-major: {why}", contradicts=contradicts
-    )
-
-
 def _looks(sample: SampleFrame, grid: tuple[int, int]) -> list[_Pair]:
     """Both readings of each mask of a frame."""
     height, width = sample.pixels.shape[:2]
@@ -364,37 +304,3 @@ def _tally(
         round(max(shares), 4) if shares else None,
         round(gradient / boundary, 4) if boundary else None,
     )
-
-
-def _verdict(row: int, column: int, *, least: float, against: float) -> Order | None:
-    """The order with the most frames, if they are enough and few enough speak against it."""
-    most, fewest = max(row, column), min(row, column)
-    if most < max(least, 1) or fewest > against * most:
-        return None
-    return "row" if row > column else "column"
-
-
-def _paint_verdict(e: Evidence) -> Order | None:
-    least = e.frames_looked / 4  # the others may be hidden, symmetric, or of the colour's own scene
-    return _verdict(e.frames_for_row, e.frames_for_column, least=least, against=1 / 3)
-
-
-def _edge_verdict(e: Evidence) -> Order | None:
-    least = max(3, e.frames_looked / 2)  # a scene may fool one frame, not most of a moving one
-    return _verdict(e.edge_frames_for_row, e.edge_frames_for_column, least=least, against=0)
-
-
-def _sentence(e: Evidence, order: Order, by: Literal["paint", "gradient"]) -> str:
-    frames = (e.frames_for_row, e.frames_for_column)
-    text = (
-        f"{(e.paint_row or 0) * 100:.1f} % of the mask boundary is in the overlay's colour read "
-        f"row-major, {(e.paint_column or 0) * 100:.1f} % read column-major"
-    )
-    if by == "gradient":
-        frames = (e.edge_frames_for_row, e.edge_frames_for_column)
-        text = (
-            f"the image's gradient at the mask boundary is {e.gradient_row or 0:.1f} times the "
-            f"mean read row-major, {e.gradient_column or 0:.1f} times read column-major"
-        )
-    said = frames[0 if order == "row" else 1]
-    return f"{text}; {said} of {e.frames_looked} frames say {order}-major"

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import contours
-from engine.dialect import Evidence, OrderDecision, SampleFrame
+from engine.dialect import Evidence, SampleFrame
+from engine.mask_order import OrderDecision
 from engine.masks import Order, dense
 
 if TYPE_CHECKING:

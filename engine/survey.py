@@ -19,6 +19,7 @@ from engine.evidence_image import draw_as_asked
 from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
 from engine.frame_json import Masklets, RawFrame
 from engine.looks import take_looks
+from engine.mask_order import OrderDecision, decide_order
 from engine.measures import note_findings
 from engine.members import Members, content_digest, with_crcs
 from engine.pairing import ImageIndex
@@ -221,7 +222,7 @@ class _Found:
     """The dialect of a video, with its evidence."""
 
     grid: dialect.Grid | None
-    decision: dialect.OrderDecision
+    decision: OrderDecision
     evidence: dialect.Evidence | None
     notations: tuple[str, ...]
     samples: tuple[dialect.SampleFrame, ...] = ()
@@ -272,7 +273,7 @@ def _find_dialect(
     size = grid.size if grid else image_size or video_size
     samples = sample_masks(frames, images, size) if size else []
     evidence = dialect.measure(samples, size) if size else None
-    decision = dialect.decide_order(
+    decision = decide_order(
         user=None if mask_order == "auto" else mask_order,
         declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
         exporter_signature=signature and bool(unsized),

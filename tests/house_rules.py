@@ -24,12 +24,12 @@ FLOORS = {
     " mask_check masklets opening pairing phrases placement records report_figures"
     " root_card sample_masks sample_notations segments tables task_records thumbnails"
     " timelines",
-    3: "apart certificate clean_frames config_file conversations evidence_image export"
+    3: "apart certificate clean_frames config_file conversations export"
     " export_file frame_check frame_index gate group_program group_search history_record"
-    " looks pinned process_runner quality sample_export samples sav_listing"
+    " looks mask_order pinned process_runner quality sample_export samples sav_listing"
     " segment_joining sharing text_report tracks turn_rows unfinished writer_lock",
-    4: "content_links evidence_frames group_placement hf_columns image_files line_files"
-    " picture_choice plan prepared_rows publication ray_worker repeated_frames report"
+    4: "content_links evidence_frames evidence_image group_placement hf_columns image_files"
+    " line_files picture_choice plan prepared_rows publication ray_worker repeated_frames report"
     " row_checks stages text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
     " pipeline report_look revos_json splits swift_jsonl used_frames",

@@ -3,7 +3,7 @@
 import io
 import itertools
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,15 +13,14 @@ from PIL import Image
 
 from engine.dialect import (
     PALETTE,
-    Evidence,
     SampleFrame,
     SampleMask,
-    decide_order,
     find_grid,
     measure,
     painted,
     sample_indices,
 )
+from engine.mask_order import decide_order
 
 SIZES = [(180, 320), (320, 180), (240, 240), (360, 480)]
 BACKGROUNDS = ("flat", "noise", "texture", "meadow", "patches")
@@ -271,51 +270,6 @@ def test_runs_that_do_not_fill_the_grid_are_refused():
     frame = SampleFrame(frame_index=0, pixels=np.zeros((9, 9, 3), dtype=np.uint8), masks=wrong)
     with pytest.raises(ValueError, match="15"):
         measure([frame], (4, 4))
-
-
-# ---------------------------------------------------------------- the rules of precedence
-
-NOTHING = Evidence(
-    frames_looked=8, boundary_row=900, boundary_column=900, contested_row=900, contested_column=900,
-    paint_row=0.01, paint_column=0.02, line_row=0.0, line_column=0.0, frames_for_row=0,
-    frames_for_column=0, gradient_row=1.0, gradient_column=1.1, edge_frames_for_row=0,
-    edge_frames_for_column=0,
-)  # fmt: skip
-PAINTED_ROW = replace(NOTHING, paint_row=0.96, line_row=0.9, frames_for_row=8)
-PAINTED_COLUMN = replace(NOTHING, paint_column=0.96, line_column=0.9, frames_for_column=8)
-EDGES_ROW = replace(NOTHING, gradient_row=5.0, edge_frames_for_row=8)
-TWO_FRAMES = replace(EDGES_ROW, frames_looked=2, edge_frames_for_row=2)
-
-
-@pytest.mark.parametrize(
-    ("given_facts", "evidence", "order", "by", "contradicts"),
-    [
-        ({"user": "row"}, PAINTED_COLUMN, "row", "user", True),
-        ({"user": "column", "declared_column": True}, PAINTED_COLUMN, "column", "user", False),
-        ({"declared_column": True}, PAINTED_ROW, "column", "size", True),
-        ({"declared_column": True}, PAINTED_COLUMN, "column", "size", False),
-        ({"declared_column": True}, EDGES_ROW, "column", "size", False),
-        ({"exporter_signature": True}, PAINTED_COLUMN, "column", "paint", False),
-        ({"exporter_signature": True}, NOTHING, "row", "signature", False),
-        ({"exporter_signature": True}, None, "row", "signature", False),
-        ({}, PAINTED_ROW, "row", "paint", False),
-        ({}, EDGES_ROW, "row", "gradient", False),
-        ({}, NOTHING, "column", "unproven", False),
-        ({}, None, "column", "unproven", False),
-        ({}, replace(EDGES_ROW, edge_frames_for_column=1), "column", "unproven", False),
-        ({}, replace(EDGES_ROW, edge_frames_for_row=3), "column", "unproven", False),
-        ({}, TWO_FRAMES, "column", "unproven", False),
-        ({}, replace(PAINTED_ROW, frames_for_column=4), "column", "unproven", False),
-        ({}, replace(PAINTED_ROW, frames_for_row=1), "column", "unproven", False),
-    ],
-)  # fmt: skip
-def test_the_strongest_evidence_decides(given_facts, evidence, order, by, contradicts):
-    decision = decide(evidence, **given_facts)
-    assert (decision.order, decision.by, decision.contradicts) == (order, by, contradicts)
-    assert decision.sentence.startswith(f"{order}-major: ")
-    if by == "paint" or contradicts:
-        assert "96.0 %" in decision.sentence
-        assert "8 of 8 frames" in decision.sentence
 
 
 # ---------------------------------------------------------------- grid and sampling

@@ -1,0 +1,107 @@
+"""In which order a video's masks are written: decided by the strongest evidence at hand.
+
+What the user or the records say goes before what the frames show, and may still be wrong: where the
+frames speak clearly against it, the decision says so, and stands.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from engine.dialect import Evidence, painted
+from engine.masks import Order
+
+__all__ = ["OrderDecision", "decide_order"]
+
+_By: TypeAlias = Literal["user", "size", "paint", "signature", "gradient", "unproven"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderDecision:
+    """Which way a video's runs go, and why.
+
+    Args:
+        order: "row" or "column".
+        by: the evidence that decided.
+        sentence: the same for a person, with figures.
+        contradicts: the frames' paint shows the other order than the one that was declared.
+    """
+
+    order: Order
+    by: _By
+    sentence: str
+    contradicts: bool
+
+
+def decide_order(
+    *,
+    user: Order | None,
+    declared_column: bool,
+    exporter_signature: bool,
+    evidence: Evidence | None,
+) -> OrderDecision:
+    """The order of a video's runs, by the strongest evidence at hand.
+
+    Args:
+        user: what the user said, or None to find out.
+        declared_column: a record has a size, or COCO-compressed counts.
+        exporter_signature: the known exporter's metadata, and counts as decimal text.
+        evidence: what the frames show; None if there are none to look at.
+
+    Returns:
+        The decision; column-major, "unproven", where nothing proves either.
+    """
+    paint = _paint_verdict(evidence) if evidence else None
+    order: Order
+    by: _By
+    if user is not None:
+        order, by, why = user, "user", "as the user says"
+    elif declared_column:
+        order, by, why = "column", "size", "a record has a size or COCO-compressed counts"
+    elif evidence and paint:
+        order, by, why = paint, "paint", _sentence(evidence, paint, "paint")
+    elif exporter_signature:
+        order, by, why = "row", "signature", "the known exporter writes decimal runs that way"
+    elif evidence and (edge := _edge_verdict(evidence)):
+        order, by, why = edge, "gradient", _sentence(evidence, edge, "gradient")
+    else:
+        order, by, why = "column", "unproven", "assumed, as COCO does; nothing at hand proves it"
+    contradicts = evidence is not None and paint not in (None, order) and painted(evidence)
+    if evidence and paint and contradicts:
+        why += f", but {_sentence(evidence, paint, 'paint')}"
+    return OrderDecision(
+        order=order, by=by, sentence=f"{order}-major: {why}", contradicts=contradicts
+    )
+
+
+def _verdict(row: int, column: int, *, least: float, against: float) -> Order | None:
+    """The order with the most frames, if they are enough and few enough speak against it."""
+    most, fewest = max(row, column), min(row, column)
+    if most < max(least, 1) or fewest > against * most:
+        return None
+    return "row" if row > column else "column"
+
+
+def _paint_verdict(e: Evidence) -> Order | None:
+    least = e.frames_looked / 4  # the others may be hidden, symmetric, or of the colour's own scene
+    return _verdict(e.frames_for_row, e.frames_for_column, least=least, against=1 / 3)
+
+
+def _edge_verdict(e: Evidence) -> Order | None:
+    least = max(3, e.frames_looked / 2)  # a scene may fool one frame, not most of a moving one
+    return _verdict(e.edge_frames_for_row, e.edge_frames_for_column, least=least, against=0)
+
+
+def _sentence(e: Evidence, order: Order, by: Literal["paint", "gradient"]) -> str:
+    frames = (e.frames_for_row, e.frames_for_column)
+    text = (
+        f"{(e.paint_row or 0) * 100:.1f} % of the mask boundary is in the overlay's colour read "
+        f"row-major, {(e.paint_column or 0) * 100:.1f} % read column-major"
+    )
+    if by == "gradient":
+        frames = (e.edge_frames_for_row, e.edge_frames_for_column)
+        text = (
+            f"the image's gradient at the mask boundary is {e.gradient_row or 0:.1f} times the "
+            f"mean read row-major, {e.gradient_column or 0:.1f} times read column-major"
+        )
+    said = frames[0 if order == "row" else 1]
+    return f"{text}; {said} of {e.frames_looked} frames say {order}-major"
