@@ -317,9 +317,9 @@ CODES: dict[str, FindingCode] = {
     ),
     "mask_order_contradicted": _warning(
         "video",
-        "video ({percent}) has images that contradict the declared order of its masks",
-        "videos ({percent}) have images that contradict the declared order of their masks",
-        "Run `sam2prep inspect` on the export, look at a mask, and say --mask-order row or column.",
+        "video ({percent}) has images that contradict the order in which its masks were read",
+        "videos ({percent}) have images that contradict the order in which their masks were read",
+        "Run `sam2prep inspect`, look at a mask, and say the order that fits with --mask-order.",
     ),
     "exhaustive_unused": _warning(
         "declared label",

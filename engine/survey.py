@@ -320,7 +320,7 @@ def _video_issues(
         yield issue(code, message)
     if found.decision.by == "unproven" and found.notations:
         yield issue("mask_order_unproven", found.decision.sentence)
-    if found.decision.contradicts and found.decision.by != "user":
+    if found.decision.contradicts:
         yield issue("mask_order_contradicted", found.decision.sentence)
     for index in _not_exported(cut, metadata):
         yield issue("frames_not_exported", "listed in frame_indices, without a record", index)
@@ -330,7 +330,7 @@ def _own_paint(found: _Found) -> list[tuple[str, str]]:
     """Say whether the export's own images are painted: code and message."""
     if not found.painted or found.evidence is None:
         return []
-    return [("overlay_burned_in", paint_figures(found.evidence, found.decision.order))]
+    return [("overlay_burned_in", paint_figures(found.evidence))]
 
 
 def _given_issues(
@@ -339,8 +339,8 @@ def _given_issues(
     """Say what is wrong with the frames given with --frames: code and message of each."""
     issues = []
     if paint is not None and dialect.painted(paint, task.painted_share):
-        figures = paint_figures(paint, found.decision.order)
-        issues.append(("overlay_burned_in", f"the frames given with --frames: {figures}"))
+        message = f"the frames given with --frames: {paint_figures(paint)}"
+        issues.append(("overlay_burned_in", message))
     if differ is not None:
         issues.append(("frames_differ", differ))
     return issues

@@ -17,7 +17,6 @@ from engine.export import CutExport
 from engine.frame_json import RawFrame
 from engine.identity import distance
 from engine.looks import choose_frames, compare, take_looks
-from engine.masks import Order
 from engine.records import Look
 
 __all__ = ["differing", "measure_paint", "paint_figures", "pictures_differ"]
@@ -59,12 +58,12 @@ def measure_paint(
     return dialect.measure(sample_masks(few, images, size), size) if size else None
 
 
-def paint_figures(evidence: Evidence, order: Order) -> str:
-    """Say how much of the masks' boundaries carries the overlay's colour."""
-    share = evidence.paint_row if order == "row" else evidence.paint_column
+def paint_figures(evidence: Evidence) -> str:
+    """Say how much of the masks' boundaries carries the overlay's colour, read as shows most."""
+    share, order = max((evidence.paint_row or 0.0, "row"), (evidence.paint_column or 0.0, "column"))
     return (
-        f"{100 * (share or 0.0):.1f}% of the masks' boundary pixels in {evidence.frames_looked} "
-        "frames carry the overlay's colour"
+        f"{100 * share:.1f}% of the masks' boundary pixels, read {order}-major, in "
+        f"{evidence.frames_looked} frames carry the overlay's colour"
     )
 
 

@@ -59,7 +59,19 @@ def test_grid_order_and_paint_are_found(tmp_path, keywords, grid, reading, paint
 def test_the_users_word_goes_before_everything(tmp_path):
     found = opened(tmp_path, export(tmp_path), mask_order="column")
     assert (found.order, found.dialect["order_by"]) == ("column", "user")
-    assert codes(found) == ["overlay_burned_in"]
+    assert codes(found) == ["overlay_burned_in", "mask_order_contradicted"]
+    assert codes(opened(tmp_path, export(tmp_path), mask_order="row")) == ["overlay_burned_in"]
+
+
+@pytest.mark.parametrize("order", ["row", "column"])
+def test_the_share_of_paint_is_that_of_the_reading_that_shows_it(tmp_path, order):
+    truth = export(tmp_path, order=order)
+    for word in ("row", "column"):
+        found = opened(tmp_path, truth, mask_order=word)
+        (paint,) = (i.message for i in found.issues if i.code == "overlay_burned_in")
+        share = 100 * found.dialect["evidence"][f"paint_{order}"]
+        assert share > 70
+        assert paint.startswith(f"{share:.1f}% of the masks' boundary pixels, read {order}-major,")
 
 
 def test_what_the_export_is(tmp_path):
