@@ -17,7 +17,7 @@ from engine.config import Config, Execution
 from engine.evidence_frames import EvidenceImage, choose_evidence, evidence_images, sample_masks
 from engine.evidence_image import draw_as_asked
 from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
-from engine.frame_json import Masklets, RawFrame
+from engine.frame_json import Masklets, RawFrame, RawObject
 from engine.looks import take_looks
 from engine.mask_order import OrderDecision, decide_order
 from engine.measures import note_findings
@@ -275,7 +275,7 @@ def _find_dialect(
     evidence = dialect.measure(samples, size) if size else None
     decision = decide_order(
         user=None if mask_order == "auto" else mask_order,
-        declared_column=any(r.size is not None or r.notation == "compressed" for r in records),
+        declared_column=_declares_column(records),
         exporter_signature=signature and bool(unsized),
         evidence=evidence,
     )
@@ -287,6 +287,13 @@ def _find_dialect(
         samples_grid=size,
         notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
     )
+
+
+def _declares_column(records: Sequence[RawObject]) -> bool:
+    """Say whether a record is COCO's; decimal text with a wrong character in it is no such one."""
+    bare = [str(r.counts) for r in records if r.notation == "compressed" and r.size is None]
+    readable = (problem is None for problem in rle_text.parse_compressed(bare).problems)
+    return any(readable) or any(r.size is not None for r in records)
 
 
 def _video_issues(

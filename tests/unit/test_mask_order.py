@@ -22,6 +22,10 @@ NOTHING = Evidence(
 PAINTED_ROW = replace(NOTHING, paint_row=0.96, line_row=0.9, frames_for_row=8)
 PAINTED_COLUMN = replace(NOTHING, paint_column=0.96, line_column=0.9, frames_for_column=8)
 EDGES_ROW = replace(NOTHING, gradient_row=5.0, edge_frames_for_row=8)
+EDGES_COLUMN = replace(NOTHING, gradient_column=5.0, edge_frames_for_column=8)
+SOME_AGAINST = replace(EDGES_ROW, edge_frames_for_column=1)
+FEW_FRAMES = replace(EDGES_ROW, edge_frames_for_row=3)
+PAINT_AGAINST_EDGES = replace(PAINTED_COLUMN, edge_frames_for_row=8)
 TWO_FRAMES = replace(EDGES_ROW, frames_looked=2, edge_frames_for_row=2)
 
 
@@ -32,7 +36,17 @@ TWO_FRAMES = replace(EDGES_ROW, frames_looked=2, edge_frames_for_row=2)
         ({"user": "column", "declared_column": True}, PAINTED_COLUMN, "column", "user", False),
         ({"declared_column": True}, PAINTED_ROW, "column", "size", True),
         ({"declared_column": True}, PAINTED_COLUMN, "column", "size", False),
-        ({"declared_column": True}, EDGES_ROW, "column", "size", False),
+        ({"user": "column"}, PAINTED_ROW, "column", "user", True),
+        ({"user": "column"}, EDGES_ROW, "column", "user", True),
+        ({"user": "row"}, EDGES_ROW, "row", "user", False),
+        ({"declared_column": True}, EDGES_ROW, "column", "size", True),
+        ({"declared_column": True}, EDGES_COLUMN, "column", "size", False),
+        ({"declared_column": True}, SOME_AGAINST, "column", "size", False),
+        ({"declared_column": True}, FEW_FRAMES, "column", "size", False),
+        ({"declared_column": True}, TWO_FRAMES, "column", "size", False),
+        ({"declared_column": True}, PAINT_AGAINST_EDGES, "column", "size", False),
+        ({"exporter_signature": True}, EDGES_ROW, "row", "signature", False),
+        ({"exporter_signature": True}, EDGES_COLUMN, "row", "signature", True),
         ({"exporter_signature": True}, PAINTED_COLUMN, "column", "paint", False),
         ({"exporter_signature": True}, NOTHING, "row", "signature", False),
         ({"exporter_signature": True}, None, "row", "signature", False),
@@ -40,8 +54,8 @@ TWO_FRAMES = replace(EDGES_ROW, frames_looked=2, edge_frames_for_row=2)
         ({}, EDGES_ROW, "row", "gradient", False),
         ({}, NOTHING, "column", "unproven", False),
         ({}, None, "column", "unproven", False),
-        ({}, replace(EDGES_ROW, edge_frames_for_column=1), "column", "unproven", False),
-        ({}, replace(EDGES_ROW, edge_frames_for_row=3), "column", "unproven", False),
+        ({}, SOME_AGAINST, "column", "unproven", False),
+        ({}, FEW_FRAMES, "column", "unproven", False),
         ({}, TWO_FRAMES, "column", "unproven", False),
         ({}, replace(PAINTED_ROW, frames_for_column=4), "column", "unproven", False),
         ({}, replace(PAINTED_ROW, frames_for_row=1), "column", "unproven", False),
@@ -51,6 +65,8 @@ def test_the_strongest_evidence_decides(given_facts, evidence, order, by, contra
     decision = decide(evidence, **given_facts)
     assert (decision.order, decision.by, decision.contradicts) == (order, by, contradicts)
     assert decision.sentence.startswith(f"{order}-major: ")
-    if by == "paint" or contradicts:
-        assert "96.0 %" in decision.sentence
+    assert (", but " in decision.sentence) is contradicts
+    if by in ("paint", "gradient") or contradicts:
+        painted = evidence in (PAINTED_ROW, PAINTED_COLUMN)
+        assert ("96.0 %" if painted else "5.0 times") in decision.sentence
         assert "8 of 8 frames" in decision.sentence

@@ -74,6 +74,38 @@ def test_the_share_of_paint_is_that_of_the_reading_that_shows_it(tmp_path, order
         assert paint.startswith(f"{share:.1f}% of the masks' boundary pixels, read {order}-major,")
 
 
+@pytest.mark.parametrize("notation", ["size+list", "size+counts", "compressed"])
+def test_edges_contradict_a_declared_order_that_is_wrong(tmp_path, notation):
+    wrong = export(tmp_path, dialect="coco", order="row", notation=notation, width=320, height=180)
+    found = opened(tmp_path, wrong)
+    assert (found.order, found.dialect["order_by"]) == ("column", "size")
+    assert codes(found) == ["mask_order_contradicted"]
+    frames = 8 if notation == "compressed" else 6
+    assert f"{frames} of {frames} frames say row-major" in found.issues[0].message
+
+
+@pytest.mark.parametrize(("seed", "image_format"), [(0, "png"), (1, "jpg"), (2, "png"), (3, "jpg")])
+@pytest.mark.parametrize("paint", [False, True])
+def test_a_declared_order_that_is_right_raises_no_alarm(tmp_path, seed, image_format, paint):
+    for size in ((320, 180), (180, 320), (160, 160)):
+        right = export(
+            tmp_path, f"{size}.zip", dialect="coco", paint=paint, seed=seed, truth=False,
+            image_format=image_format, width=size[0], height=size[1],
+        )  # fmt: skip
+        assert codes(opened(tmp_path, right)) == ["overlay_burned_in"] * paint
+
+
+def test_one_damaged_text_does_not_make_a_video_coco(tmp_path):
+    truth = export(tmp_path, paint=False, as_folder=True)
+    place = truth.path / "annotations.json"
+    document = json.loads(place.read_text())
+    document["annotations"][2]["objects"][0]["mask_rle"] = "65500 x 36"
+    place.write_text(json.dumps(document))
+    found = opened(tmp_path, truth)
+    assert (found.order, found.dialect["order_by"]) == ("row", "signature")
+    assert codes(found) == []
+
+
 def test_what_the_export_is(tmp_path):
     truth = export(tmp_path)
     found = opened(tmp_path, truth)
