@@ -15,12 +15,19 @@ from numpy.typing import NDArray
 from engine import rle_text
 from engine.dialect import SampleFrame, SampleMask, sample_indices
 from engine.export import CutExport, sample_frames
-from engine.frame_json import RawFrame
+from engine.frame_json import RawFrame, RawObject
 from engine.looks import choose_frames
 from engine.members import Member, MemberError, read_member
 from engine.pixels import decode_rgb, is_jpeg
 
-__all__ = ["EvidenceImage", "choose_evidence", "evidence_images", "fill_gaps", "sample_masks"]
+__all__ = [
+    "EvidenceImage",
+    "choose_evidence",
+    "evidence_images",
+    "fill_gaps",
+    "sample_masks",
+    "with_image_sizes",
+]
 
 # Paint is all or nothing: 6 frames show it in every measured video.
 _FOR_ORDER, _FOR_PAINT = 16, 6
@@ -136,3 +143,20 @@ def sample_masks(
                     good.append(SampleMask(counts=runs, position=position))
         samples.append(SampleFrame(frame_index=frame.frame_index, pixels=pixels, masks=tuple(good)))
     return samples
+
+
+def with_image_sizes(
+    frames: Sequence[RawFrame], images: Mapping[int, EvidenceImage]
+) -> list[tuple[RawObject, tuple[int, int] | None]]:
+    """Give the objects of frames with the (height, width) of their images, if these are decoded.
+
+    Args:
+        frames: as chosen.
+        images: by frame index.
+    """
+    found: list[tuple[RawObject, tuple[int, int] | None]] = []
+    for frame in frames:
+        pixels = images[frame.frame_index].pixels
+        size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
+        found += [(raw, size) for raw in frame.objects]
+    return found

@@ -252,15 +252,14 @@ class _Ranges:
     rows: list[dict[str, Any]] = field(default_factory=list)
     files: list[RangeFile] = field(default_factory=list)
     json_bytes: int = 0
+    added: int = 0
     images: int = 0
     image_bytes: int = 0
 
-    def add(
-        self, ordinal: int, frame_json: bytes | None, index: int | None, found: tuple[Member, ...]
-    ) -> None:
+    def add(self, frame_json: bytes | None, index: int | None, found: tuple[Member, ...]) -> None:
         image = found[0] if len(found) == 1 else None
         row: dict[str, Any] = {
-            "ordinal": ordinal, "frame_json": frame_json, "frame_index_of_image": index,
+            "ordinal": self.added, "frame_json": frame_json, "frame_index_of_image": index,
             "images_found": len(found),
         }  # fmt: skip
         if image is not None:
@@ -268,6 +267,7 @@ class _Ranges:
             self.images += 1
             self.image_bytes += image.compressed_size
         self.rows.append(row)
+        self.added += 1
         self.json_bytes += len(frame_json or b"")
         if len(self.rows) == self.frames_per_range or self.json_bytes > _RANGE_BYTES:
             self.close()
@@ -330,7 +330,7 @@ def _pass(
                     among = sampleable if len(found) == 1 else without_image
                     among.setdefault(index, ordinal)
             used.update(image.name for image in found)
-            ranges.add(ordinal, element, None, found)
+            ranges.add(element, None, found)
             ordinal += 1
     document = parse_json(cutter.finish(), where, starts=cutter.head_starts)
     head = document if isinstance(document, Mapping) else {}
@@ -338,7 +338,7 @@ def _pass(
     if cutter.key == "masklet":
         kind = sav_kind(members.annotations)
         masklets = read_masklets(head, kind=kind, label=way.label, step=step, where=where)
-    between = _add_orphans(way, ranges, images, used, ordinal, step if masklets else None)
+    between = _add_orphans(way, ranges, images, used, step if masklets else None)
     ranges.close()
     return CutExport(
         head=head,
@@ -356,7 +356,7 @@ def _pass(
 
 
 def _add_orphans(
-    way: _Way, ranges: _Ranges, images: ImageIndex, used: set[str], ordinal: int, step: int | None
+    way: _Way, ranges: _Ranges, images: ImageIndex, used: set[str], step: int | None
 ) -> int:
     """Give images that no record refers to rows of their own, by name order; count those unused."""
     index_of = {image.name: i for i, found in images.by_index.items() for image in found}
@@ -368,8 +368,7 @@ def _add_orphans(
         if not way.keep_orphans or (step is not None and index is not None and index % step):
             unused += 1
         else:
-            ranges.add(ordinal, None, index, (image,))
-            ordinal += 1
+            ranges.add(None, index, (image,))
     return unused
 
 

@@ -7,12 +7,15 @@ frames speak clearly against it, the decision says so, and stands.
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from engine.declared_boxes import BoxFits
 from engine.dialect import Evidence, painted
 from engine.masks import Order
 
 __all__ = ["OrderDecision", "decide_order"]
 
-_By: TypeAlias = Literal["user", "size", "paint", "signature", "gradient", "unproven"]
+_By: TypeAlias = Literal[
+    "user", "size", "paint", "signature", "gradient", "boxes", "unproven"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,7 @@ def decide_order(
     declared_column: bool,
     exporter_signature: bool,
     evidence: Evidence | None,
+    boxes: BoxFits | None = None,
 ) -> OrderDecision:
     """The order of a video's runs, by the strongest evidence at hand.
 
@@ -46,6 +50,7 @@ def decide_order(
         declared_column: a record has a size, or COCO-compressed counts.
         exporter_signature: the known exporter's metadata, and counts as decimal text.
         evidence: what the frames show; None if there are none to look at.
+        boxes: which reading the declared boxes fit; None if they were not compared.
 
     Returns:
         The decision; column-major, "unproven", where nothing proves either.
@@ -64,8 +69,11 @@ def decide_order(
         order, by, why = "row", "signature", "the known exporter writes decimal runs that way"
     elif evidence and edge:
         order, by, why = edge, "gradient", _sentence(evidence, edge, "gradient")
+    elif boxes and boxes.prove_row:
+        order, by, why = "row", "boxes", _fitting(boxes)
     else:
-        order, by, why = "column", "unproven", "assumed, as COCO does; nothing at hand proves it"
+        why = "assumed, as COCO does; nothing at hand proves it" + _doubt(boxes)
+        order, by = "column", "unproven"
     against = _against(order, evidence, paint, edge) if evidence else None
     return OrderDecision(
         order=order,
@@ -78,8 +86,9 @@ def decide_order(
 def _against(order: Order, e: Evidence, paint: Order | None, edge: Order | None) -> str | None:
     """What the frames say against an order; edges have a say only where paint has none.
 
-    Drawn exports with a declared size or the exporter's signature, read as they say and rightly so
-    (8 sizes, PNG and JPEG, painted and clean, 6 or 8 frames each): of FIGURES
+    Drawn exports (8 sizes, PNG and JPEG, painted and clean, 6 or 8 frames looked at): of 1,956 that
+    are read rightly by size, COCO counts or signature none is contradicted, not by one frame's edge
+    of 13,504; of 168 clean ones in rows with a size, and so read wrongly, 164 are.
     """
     if paint:
         return _sentence(e, paint, "paint") if paint != order and painted(e) else None
@@ -118,3 +127,19 @@ def _sentence(e: Evidence, order: Order, by: Literal["paint", "gradient"]) -> st
         )
     said = frames[0 if order == "row" else 1]
     return f"{text}; {said} of {e.frames_looked} frames say {order}-major"
+
+
+def _fitting(boxes: BoxFits) -> str:
+    return (
+        f"the declared boxes of {boxes.row} of {boxes.declared} masks fit row-major, of "
+        f"{boxes.column} column-major"
+    )
+
+
+def _doubt(boxes: BoxFits | None) -> str:
+    """What declared boxes suggest, and why that is no proof; nothing where they suggest nothing."""
+    if boxes is None or boxes.reading is None:
+        return ""
+    if boxes.reading == "row":
+        return f"; {_fitting(boxes)}, but with x and y exchanged those of column-major masks do so"
+    return f"; {_fitting(boxes)}, but so do those of an exporter that reads its own rows as columns"

@@ -14,7 +14,14 @@ from engine import dialect, identity, masks, rle_text
 from engine.caps import Caps
 from engine.clean_frames import clean_frames, export_stem, from_zero
 from engine.config import Config, Execution
-from engine.evidence_frames import EvidenceImage, choose_evidence, evidence_images, sample_masks
+from engine.declared_boxes import fit_boxes
+from engine.evidence_frames import (
+    EvidenceImage,
+    choose_evidence,
+    evidence_images,
+    sample_masks,
+    with_image_sizes,
+)
 from engine.evidence_image import draw_as_asked
 from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
 from engine.frame_json import Masklets, RawFrame, RawObject
@@ -50,6 +57,7 @@ class OpenTask:
         video_ids: all names given by hand, for a source that holds several exports.
         label: of objects that have none in the export (SA-V).
         painted_share: of a boundary that is in the overlay's colour, from which masks are painted.
+        box_px: a declared box may be off by so much on each side.
         draw: the evidence as a picture: none, a small JPEG, or a PNG with the figures.
         given_up: it has killed workers, and is left closed.
     """
@@ -65,6 +73,7 @@ class OpenTask:
     video_ids: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
     painted_share: float = Thresholds.painted_share
+    box_px: float = Thresholds.bbox_px
     draw: Literal["none", "small", "full"] = "none"
     given_up: bool = False
 
@@ -93,6 +102,7 @@ class OpenTask:
             video_ids=names,
             label=config.label,
             painted_share=config.thresholds.painted_share,
+            box_px=config.thresholds.bbox_px,
             draw=draw,
         )
 
@@ -143,7 +153,7 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     signature = is_known_exporter(metadata)
     frames = choose_evidence(own_cut)
     own = evidence_images(members.location, frames, own_cut.pictured)
-    found = _find_dialect(task.mask_order, frames, own, video.size, signature)
+    found = _find_dialect(task, frames, own, video.size, signature)
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or _id_of(video, task.source)
     decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.jpeg}
@@ -255,7 +265,7 @@ class _Found:
 
 
 def _find_dialect(
-    mask_order: Literal["auto", "row", "column"],
+    task: OpenTask,
     frames: Sequence[RawFrame],
     images: Mapping[int, EvidenceImage],
     video_size: tuple[int, int] | None,
@@ -273,11 +283,13 @@ def _find_dialect(
     size = grid.size if grid else image_size or video_size
     samples = sample_masks(frames, images, size) if size else []
     evidence = dialect.measure(samples, size) if size else None
+    boxes = fit_boxes(with_image_sizes(frames, images), size, task.box_px) if size else None
     decision = decide_order(
-        user=None if mask_order == "auto" else mask_order,
+        user=None if task.mask_order == "auto" else task.mask_order,
         declared_column=_declares_column(records),
         exporter_signature=signature and bool(unsized),
         evidence=evidence,
+        boxes=boxes,
     )
     return _Found(
         grid=grid,

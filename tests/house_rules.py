@@ -20,10 +20,10 @@ FLOORS = {
     " images json_ranges junit label_map locations masks measured_tasks members policy"
     " ray_metrics report_material sample_scene sample_spec shard_ranges sources split_file"
     " split_input stage_times storage store_settings summary_md tasks templates",
-    2: "balance child_process config dialect existence group_objective identity manifest"
-    " mask_check masklets opening pairing phrases placement records report_figures"
-    " root_card sample_masks sample_notations segments tables task_records thumbnails"
-    " timelines",
+    2: "balance child_process config declared_boxes dialect existence group_objective"
+    " identity manifest mask_check masklets opening pairing phrases placement records"
+    " report_figures root_card sample_masks sample_notations segments tables task_records"
+    " thumbnails timelines",
     3: "apart certificate clean_frames config_file conversations export"
     " export_file frame_check frame_index gate group_program group_search history_record"
     " looks mask_order pinned process_runner quality sample_export samples sav_listing"

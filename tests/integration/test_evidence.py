@@ -80,3 +80,22 @@ def test_no_alarm_on_a_thousand_clean_frames(tmp_path):
         alarms += painted
         wrong += by != "unproven" and said != order
     assert (alarms, wrong) == (0, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("size", "image_format", "paint"), CASES)
+def test_a_declared_order_is_contradicted_only_where_it_is_wrong(
+    tmp_path, size, image_format, paint
+):
+    path, warned = tmp_path / "a.zip", Counter()
+    for seed, order in itertools.product(range(300, 316), ("row", "column")):
+        write_sample_export(
+            path, dialect="coco", order=order, frames=8, width=size[0], height=size[1], seed=seed,
+            image_format=image_format, paint=paint, labels=LABELS[: 1 + seed % 4], truth=False,
+            notation=("size+counts", "size+list", "compressed")[seed % 3],
+        )  # fmt: skip
+        (entry,) = engine.inspect([str(path)])["exports"]
+        assert (entry["dialect"]["order"], entry["dialect"]["order_by"]) == ("column", "size")
+        warned[order] += any("mask_order_contradicted" in line for line in entry["warnings"])
+    assert warned["column"] == 0
+    assert warned["row"] >= (16 if paint else 14)

@@ -1,11 +1,16 @@
 """The order of masks: which evidence goes before which, and what contradicts a decision."""
 
+import json
+import re
 from dataclasses import replace
+from importlib import resources
+from typing import get_args, get_type_hints
 
 import pytest
 
+from engine.declared_boxes import BoxFits
 from engine.dialect import Evidence
-from engine.mask_order import decide_order
+from engine.mask_order import OrderDecision, decide_order
 
 
 def decide(evidence, **given):
@@ -70,3 +75,59 @@ def test_the_strongest_evidence_decides(given_facts, evidence, order, by, contra
         painted = evidence in (PAINTED_ROW, PAINTED_COLUMN)
         assert ("96.0 %" if painted else "5.0 times") in decision.sentence
         assert "8 of 8 frames" in decision.sentence
+
+
+BY_ROW = BoxFits(declared=6, row=6, row_unswapped=6)
+BY_ROW_OR_SWAPPED = BoxFits(declared=6, row=6)
+BY_COLUMN = BoxFits(declared=6, column=6)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "order", "by", "said"),
+    [
+        (BY_ROW, "row", "boxes", "boxes of 6 of 6 masks fit row-major, of 0 column-major"),
+        (BY_COLUMN, "column", "unproven", "of 0 of 6 masks fit row-major, of 6 column-major, but"),
+        (BY_ROW_OR_SWAPPED, "column", "unproven", "x and y exchanged"),
+        (BoxFits(declared=6, row=3, column=3), "column", "unproven", "nothing at hand proves it"),
+        (None, "column", "unproven", "nothing at hand proves it"),
+    ],
+)
+def test_boxes_decide_for_the_rows_where_nothing_else_does(boxes, order, by, said):
+    for evidence in (NOTHING, None):
+        decision = decide(evidence, boxes=boxes)
+        assert (decision.order, decision.by, decision.contradicts) == (order, by, False)
+        assert said in decision.sentence
+        assert ("nothing at hand proves it" in decision.sentence) == (by == "unproven")
+
+
+@pytest.mark.parametrize(
+    ("given_facts", "evidence", "by"),
+    [
+        ({"user": "column"}, NOTHING, "user"),
+        ({"declared_column": True}, NOTHING, "size"),
+        ({}, PAINTED_COLUMN, "paint"),
+        ({}, EDGES_COLUMN, "gradient"),
+    ],
+)
+def test_boxes_go_after_all_else(given_facts, evidence, by):
+    decision = decide(evidence, boxes=BY_ROW, **given_facts)
+    assert (decision.order, decision.by) == ("column", by)
+    assert "boxes" not in decision.sentence
+
+
+def test_schema_and_report_know_what_may_decide():
+    kinds = set(get_args(get_type_hints(OrderDecision)["by"]))
+    engine = resources.files("engine")
+    schema = json.loads(engine.joinpath("validation.schema.json").read_text())
+    assert set(find(schema, "order_by")["enum"]) == kinds
+    words = engine.joinpath("report.html").read_text().partition("evidence_words = {")[2]
+    assert set(re.findall(r'"(\w+)": "', words.partition("}")[0])) == kinds
+
+
+def find(node, key):
+    """The schema of a property, wherever it is."""
+    for name, value in node.items() if isinstance(node, dict) else ():
+        found = value if name == key else find(value, key)
+        if found is not None:
+            return found
+    return None

@@ -16,6 +16,7 @@ from engine.pairing import ImageIndex
 from engine.sample_export import write_sample_export
 from engine.survey import OpenTask, digests_of, open_export
 from engine.tables import read_table
+from engine.thresholds import Thresholds
 
 SMALL = {"frames": 8, "width": 160, "height": 90}
 
@@ -93,6 +94,37 @@ def test_a_declared_order_that_is_right_raises_no_alarm(tmp_path, seed, image_fo
             image_format=image_format, width=size[0], height=size[1],
         )  # fmt: skip
         assert codes(opened(tmp_path, right)) == ["overlay_burned_in"] * paint
+
+
+@pytest.mark.parametrize("images", ["frames_without_image", "black_frames"])
+@pytest.mark.parametrize("notation", ["text", "list"])
+@pytest.mark.parametrize(
+    ("dialect", "order"), [("coco", "row"), ("coco", "column"), ("real", "row")]
+)
+def test_boxes_decide_where_frames_do_not(tmp_path, images, notation, dialect, order):
+    """Another exporter's true boxes; and those of one that reads its own rows as columns."""
+    found = opened(
+        tmp_path,
+        export(
+            tmp_path, dialect=dialect, order=order, notation=notation, grid=0, exporter="Other",
+            **{images: range(8)},
+        ),
+    )  # fmt: skip
+    rows = (dialect, order) == ("coco", "row")
+    by = f"{found.order} by {found.dialect['order_by']}"
+    assert by == ("row by boxes" if rows else "column by unproven")
+    assert codes(found) == ([] if rows else ["mask_order_unproven"])
+    row, column = (16, 0) if rows else (0, 16)
+    said = f"boxes of {row} of 16 masks fit row-major, of {column} column-major"
+    assert said in found.dialect["order_sentence"]
+
+
+def test_a_box_may_be_off_by_what_is_configured(tmp_path):
+    word = {"dialect": "coco", "order": "row", "notation": "text", "labels": ("cup",)}
+    truth = export(tmp_path, bbox_off=dict.fromkeys(range(8), 3), black_frames=range(8), **word)
+    for bbox_px, by in ((1.0, "unproven"), (3.0, "boxes")):
+        found = opened(tmp_path, truth, thresholds=Thresholds(bbox_px=bbox_px))
+        assert found.dialect["order_by"] == by
 
 
 def test_one_damaged_text_does_not_make_a_video_coco(tmp_path):
