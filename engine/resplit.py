@@ -14,11 +14,12 @@ from engine.config import Config, Execution
 from engine.config_file import config_from
 from engine.dataset_build import build
 from engine.errors import ConfigError, RunError
-from engine.history_record import read_version
-from engine.manifest import require_dataset
+from engine.history_record import Version, read_version
+from engine.manifest import read_json, require_dataset
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
+from engine.storage import join
 from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
 
@@ -43,12 +44,14 @@ def split(
     Args:
         out: the dataset, a folder or URL that `prepare` wrote.
         changes: values for `SPLIT_KEYS`, as in `Config`. Ratios and seed stay as they were unless
-            they are given; everything else of the split starts from its default.
+            they are given, here or by a split file; everything else of the split starts from its
+            default.
         execution: how to run it; None: the defaults.
         progress: told of every task that is done.
 
     Returns:
-        The summary, as `summary.json` holds it.
+        The summary, as `summary.json` holds it. The last entry of its `history` has `not_kept`
+        where the old split was made with something that began again from its default: {key: value}.
 
     Raises:
         UsageError: there is no finished dataset, or its frames cannot be split as asked.
@@ -60,7 +63,8 @@ def split(
     require_dataset(out)
     with writing(out, "sam2prep split") as staging:
         held = read_version(out)
-        config = _config(held.config, changes)
+        rule = read_json(join(out, "split.json"))
+        config = _config(held, rule, changes)
         if config.to_json() == held.config:
             return {**held.summary, "nothing_to_do": True}
         record = run_record("split", [], config.to_json(), held=held.manifest["digest"])
@@ -68,9 +72,11 @@ def split(
             RunInProgress(out, record, execution.resume) as records,
             start_work(execution, [out], progress, records) as work,
         ):
+            lost = _not_kept(held, rule, config, changes)
             outcome = Outcome(
-                out=out, staging=staging, config=config, work=work, command="split", held=held
-            )
+                out=out, staging=staging, config=config, work=work, command="split", held=held,
+                facts={"not_kept": lost} if lost else {},
+            )  # fmt: skip
             return _again(outcome)
 
 
@@ -91,7 +97,7 @@ def _again(outcome: Outcome) -> dict[str, Any]:
     return outcome.publish(intake, sources, built, built.judge(intake, config))
 
 
-def _config(held: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
+def _config(held: Version, rule: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
     """The configuration that the dataset would have been prepared with."""
     for key in changes:
         if key not in SPLIT_KEYS:
@@ -99,5 +105,23 @@ def _config(held: Mapping[str, Any], changes: Mapping[str, Any]) -> Config:
                 key, "is not of the split", expected=" | ".join(SPLIT_KEYS),
                 advice="what else a dataset is made with is said to: sam2prep prepare",
             )  # fmt: skip
-    kept = {k: v for k, v in held.items() if k not in SPLIT_KEYS or k in _KEPT}
+    kept = {k: v for k, v in held.config.items() if k not in SPLIT_KEYS or k in _KEPT}
+    if held.config.get("split_file") is not None:
+        kept["ratios"] = list(rule["ratios"].values())  # those of the file are not configured
+    if changes.get("split_file") is not None:
+        del kept["ratios"]  # they are the file's, and nobody gave those of the dataset beside it
     return config_from(kept | dict(changes))[0]
+
+
+def _not_kept(
+    held: Version, rule: Mapping[str, Any], config: Config, changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the dataset was divided with that nobody took back, by its key; a file says it all."""
+    now, lost = config.to_json(), {}
+    if config.split_file is None:
+        own = [k for k in SPLIT_KEYS if k not in _KEPT and changes.get(k) is None]
+        lost = {k: held.config[k] for k in own if held.config.get(k, now[k]) != now[k]}
+    folds = rule.get("folds", {}).get("count")  # from the configuration or from a split file
+    if folds and not (config.folds or (config.split_file or {}).get("folds")):
+        lost["folds"] = folds
+    return lost

@@ -1,5 +1,6 @@
 """`sam2prep split`: divide a prepared dataset anew, without its exports."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -40,7 +41,8 @@ def main(
 ) -> None:
     """Split the dataset in OUT anew; only what changes is written.
 
-    Ratios and seed stay as they were unless they are given. The seed is that of the texts, too.
+    Ratios and seed stay as they were unless they are given, by an option or by the split file;
+    strategy, grouping and folds do not: give them again. The seed is that of the texts, too.
     """
     with reporting_errors(as_json):
         import engine
@@ -60,9 +62,24 @@ def main(
             say(f"Samples     {summary['total_samples']} ({sizes})")
             for line in summary["findings"]:
                 say(f"Finding     {line}")
+            _say_not_kept(summary["history"][-1].get("not_kept", {}))
             say_resumed(summary)
             say(f"Time        {summary['timings']['total']:.1f} s")
             say(f"Report      {out}/report/report.html")
+
+
+def _say_not_kept(lost: Mapping[str, Any]) -> None:
+    """Say what the old split was made with that was not asked for again."""
+    if not lost:
+        return
+    options = {"split": "--strategy"}
+    said = [
+        options.get(key, f"--{key.replace('_', '-')}")
+        # Of a split file only the digest is known, and a switch has no value.
+        + ("" if key in ("split_file", "temporal_segments") else f" {value}")
+        for key, value in lost.items()
+    ]
+    say(f"Not kept    {' '.join(said)} (of the old split; give them again to keep them)")
 
 
 if __name__ == "__main__":

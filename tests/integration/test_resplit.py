@@ -123,6 +123,50 @@ def test_a_split_file_is_taken_as_it_is(sources, tmp_path):
     assert own["assignment"] == model["assignment"]
 
 
+def test_what_a_split_file_says_need_not_be_what_the_dataset_was_made_with(sources, tmp_path):
+    model, out, fresh = (tmp_path / name for name in ("model", "out", "fresh"))
+    prepare(sources, model, split="random", seed=9, ratios=(0.6, 0.2, 0.2), folds=3)
+    file = str(model / "split.json")
+    own = {"ratios": (0.5, 0.25, 0.25), "seed": 3, "group_by": "video", "folds": 2}
+    prepare(sources, out, **own)
+    with pytest.raises(ConfigError, match=r"ratios: contradicts the split file: got \(0.7, 0.15"):
+        engine.split(str(out), {"split_file": file, "ratios": (0.7, 0.15, 0.15)}, HERE)
+    summary = engine.split(str(out), {"split_file": file}, HERE)
+    prepare(sources, fresh, split_file=json.loads(Path(file).read_text()), seed=3)
+    assert tree(out) == tree(fresh)
+    assert "not_kept" not in summary["history"][-1]  # the file says the folds as well
+    assert engine.split(str(out), {"split_file": file}, HERE)["nothing_to_do"]
+    # From there on the ratios that stay are those of the file.
+    engine.split(str(out), {"split": "temporal"}, HERE)
+    assert list(json.loads((out / "split.json").read_text())["ratios"].values()) == [0.6, 0.2, 0.2]
+
+
+def test_a_file_without_ratios_does_not_contradict_those_of_the_dataset(sources, tmp_path):
+    prepare(sources, tmp_path / "out", ratios=(0.5, 0.25, 0.25))
+    file = json.loads((tmp_path / "out/split.json").read_text())
+    del file["ratios"]
+    engine.split(str(tmp_path / "out"), {"split_file": file}, HERE)
+    now = json.loads((tmp_path / "out/split.json").read_text())
+    assert now["assignment"] == file["assignment"]
+
+
+def test_what_of_the_old_split_is_not_kept_is_said(sources, tmp_path):
+    out = tmp_path / "out"
+    prepare(sources, out, split="temporal", group_by="video", folds=2)
+    file = json.loads((out / "split.json").read_text())
+    result = CliRunner().invoke(main, ["split", str(out), "--seed", "5", "--runner", "local"])
+    assert result.exit_code == 0
+    assert "Not kept    --strategy temporal --group-by video --folds 2 (of the " in result.output
+    assert not (out / "folds").exists()
+    entry = engine.history(str(out))["versions"][-1]
+    assert entry["not_kept"] == {"split": "temporal", "group_by": "video", "folds": 2}
+    engine.split(str(out), {"split_file": file}, HERE)
+    again = engine.split(str(out), {"seed": 6}, HERE)  # folds that came with a file go with it
+    assert set(again["history"][-1]["not_kept"]) == {"split_file", "folds"}
+    kept = engine.split(str(out), {"seed": 7}, HERE)
+    assert "not_kept" not in kept["history"][-1]
+
+
 def test_frames_left_out_before_stay_left_out(sources, tmp_path):
     out = tmp_path / "out"
     first = prepare(sources, out, split="temporal", temporal_segments=True, gap_sec=0.5)
