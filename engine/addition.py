@@ -17,13 +17,15 @@ from typing import Any
 import orjson
 
 from engine.arrivals import find_sources
-from engine.config import Config, Execution
+from engine.choices import of_kind
+from engine.config import Config, Execution, records_of
 from engine.config_file import config_from
 from engine.dataset_build import Built, build
 from engine.errors import ConfigError, UsageError
 from engine.held_dataset import files_aside, held_dataset, is_of_split
 from engine.history_record import Version, read_version
 from engine.intake import Intake, take_in
+from engine.locations import Location, location_of
 from engine.manifest import read_json, require_dataset
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
@@ -45,8 +47,8 @@ _POLICIES = ("fail", "keep", "replace")
 
 
 def add(
-    out: str,
-    sources: Sequence[str],
+    out: Location,
+    sources: Location | Sequence[Location],
     changes: Mapping[str, Any] | None = None,
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -61,7 +63,7 @@ def add(
 
     Args:
         out: the dataset, a folder or URL that `prepare` wrote.
-        sources: ZIPs, folders, globs or URLs of exports.
+        sources: ZIPs, folders, globs or URLs of exports, or one of them.
         changes: values for `ADD_KEYS`, as in `Config`; everything else is as the dataset was made.
         execution: how to run it; None: the defaults.
         progress: told of every task that is done.
@@ -78,7 +80,9 @@ def add(
         ExportError: an export cannot be read.
         RunError: the run broke; the dataset is as it was, and the same call goes on.
     """
-    execution, changes = execution or Execution(), dict(changes or {})
+    _, execution = records_of(None, execution)
+    of_kind("changes", changes, Mapping | None, "a mapping of ADD_KEYS to values")
+    out, changes = location_of(out, "out"), dict(changes or {})
     exports = find_sources(sources)
     _check(out, changes, on_conflict)
     with writing(out, "sam2prep add") as staging:

@@ -5,13 +5,15 @@ told apart by a suffix.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from engine import identity
+from engine.choices import of_kind
 from engine.config import Config
 from engine.errors import UsageError
-from engine.locations import require_location
+from engine.locations import Location, location_of
 from engine.records import Issue, OpenedExport
 from engine.sources import find_exports
 from engine.storage import file_name, join
@@ -26,18 +28,20 @@ DRAWN = 8
 """Exports with a picture, as many as the report shows: of 5,000 they would be 170 MB."""
 
 
-def find_sources(sources: Sequence[str]) -> list[str]:
-    """Expand the SRC arguments to exports.
+def find_sources(sources: Location | Sequence[Location]) -> list[str]:
+    """Expand the SRC arguments to exports; one may come without a list around it.
 
     Raises:
-        UsageError: no source was given, or a URL that cannot be opened or holds credentials.
+        UsageError: no source was given, or what is none, or a URL that cannot be opened or holds
+            credentials.
         ExportError: a source is not there.
     """
     if not sources:
         raise UsageError("SRC", "no export is given", expected="a ZIP, a folder or a glob of them")
-    for source in sources:
-        require_location(source)
-    found = {export: None for source in sources for export in find_exports(source)}
+    several = [sources] if isinstance(sources, str | os.PathLike) else sources
+    of_kind("SRC", several, Iterable, "a path, a URL, or a list of them")
+    named = [location_of(source, "SRC") for source in several]
+    found = {export: None for source in named for export in find_exports(source)}
     return list(found)
 
 

@@ -33,6 +33,7 @@ IMAGE_FILE_FORMATS = ("llava", "swift", "coco", "revos")
 BOX_STYLES = ("norm1000", "xywh", "xyxy", "norm1", "qwen25", "loc1024")
 """How boxes are written inside texts."""
 
+_SHOWN = 100  # of a value in an error, characters
 _OTHER_NAMES = {"huggingface": "hf", "huggingface dataset": "hf"}
 
 
@@ -115,7 +116,9 @@ def of_kind(name: str, value: object, kind: Any, expected: str) -> None:
         ConfigError: it is.
     """
     if not isinstance(value, kind):
-        raise ConfigError(name, "of the wrong kind", got=repr(value), expected=expected)
+        got = repr(value)
+        got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
+        raise ConfigError(name, "of the wrong kind", got=got, expected=expected)
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:

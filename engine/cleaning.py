@@ -8,6 +8,7 @@ ours made; in anybody else's folder nothing is touched, whatever it is called.
 from typing import Any
 
 from engine.errors import OutputError
+from engine.locations import Location, location_of
 from engine.manifest import FOLDERS, LOCK, RUN, STAGING, OutState, owned, state_of
 from engine.publication import complete, is_attempt, is_pending
 from engine.storage import exists, join, list_files, remove, stored_bytes
@@ -19,7 +20,7 @@ _REJECTED = "rejected"
 _REPORT = "validation.json"
 
 
-def clean(out: str, *, rejected: bool = False) -> dict[str, Any]:
+def clean(out: Location, *, rejected: bool = False) -> dict[str, Any]:
     """Remove the leftovers of runs that died.
 
     Args:
@@ -35,6 +36,7 @@ def clean(out: str, *, rejected: bool = False) -> dict[str, Any]:
         OutputError: there is nothing of this name.
         RunError: somebody is writing there, or the storage failed.
     """
+    out = location_of(out, "out")
     if not exists(out):
         raise OutputError(out, "is not there", expected="a dataset, or an unfinished one")
     reports = _reports(out)

@@ -32,7 +32,7 @@ from engine.split_file import check_split_file
 from engine.templates import Templates
 from engine.thresholds import THRESHOLD_RANGES, Thresholds
 
-__all__ = ["SPLIT_NAMES", "Config", "Execution"]
+__all__ = ["SPLIT_NAMES", "Config", "Execution", "records_of"]
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -332,3 +332,16 @@ class Execution:
             whole_number("workers", self.workers, least=1)
         if self.runner in ("local", "processes") and self.address:
             raise ConfigError("runner", f"{self.runner}, but an address of a Ray cluster is given")
+
+
+def records_of(
+    config: Config | None = None, execution: Execution | None = None
+) -> tuple[Config, Execution]:
+    """Take the records of a call; None: the defaults.
+
+    Raises:
+        ConfigError: one of them is no such record, a dict for example.
+    """
+    of_kind("config", config, Config | None, "an engine.Config, for example Config(seed=7)")
+    of_kind("execution", execution, Execution | None, "an engine.Execution")
+    return config or Config(), execution or Execution()

@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from engine.errors import NotTrainableError, RunError
+from engine.locations import Location, location_of
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.storage import join, list_sizes, read_bytes
 from engine.tables import read_table
@@ -29,7 +30,7 @@ _AGAIN = "prepare the dataset again"
 _PAGE = "what to do is in {out}/report/report.html"
 
 
-def require_trainable(out: str) -> dict[str, Any]:
+def require_trainable(out: Location) -> dict[str, Any]:
     """Return the validation of a dataset that may be trained on.
 
     Args:
@@ -42,6 +43,7 @@ def require_trainable(out: str) -> dict[str, Any]:
         NotTrainableError: the gate is shut; its `reasons` say why.
         RunError: there is no prepared dataset.
     """
+    out = location_of(out, "out")
     state = state_of(out)
     if state is OutState.FAILED:
         document = read_json(join(out, _REPORT))

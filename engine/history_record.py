@@ -13,6 +13,7 @@ from typing import Any
 
 from engine.config import Config
 from engine.errors import RunError
+from engine.locations import Location, location_of
 from engine.manifest import read_json, read_manifest, require_dataset
 from engine.storage import join
 from engine.version import VERSION
@@ -88,7 +89,7 @@ def history_with(
     return [*before, entry | dict(facts or {})]
 
 
-def history(out: str) -> dict[str, Any]:
+def history(out: Location) -> dict[str, Any]:
     """Say which versions of a dataset there were, and what each added.
 
     Args:
@@ -101,6 +102,7 @@ def history(out: str) -> dict[str, Any]:
         OutputError: there is no finished dataset.
         RunError: its summary cannot be read.
     """
+    out = location_of(out, "out")
     require_dataset(out)
     try:
         return {"out": out, "versions": _record(read_json(join(out, "summary.json")))}

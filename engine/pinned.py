@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from engine.byte_ranges import local_path, url_filesystem
 from engine.errors import OutputError, RunError
+from engine.locations import Location, location_of
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.storage import exists, join, temporary_folder
 
@@ -48,7 +49,7 @@ _OF_DAMAGE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # Arrow's compla
 _copies: dict[tuple[str, str], str] = {}  # URL and digest of the manifest: folder with its files
 
 
-def open_dataset(out: str, *, keep_in_memory: bool = False) -> "datasets.DatasetDict":
+def open_dataset(out: Location, *, keep_in_memory: bool = False) -> "datasets.DatasetDict":
     """Open the `hf` format of a prepared dataset: all splits of one and the same version.
 
     What was opened stays that version, whatever is published later: files of a local dataset are
@@ -76,6 +77,7 @@ def open_dataset(out: str, *, keep_in_memory: bool = False) -> "datasets.Dataset
         OutputError: there is no finished dataset, or it has no `hf` format.
         RunError: it is damaged, cannot be read, or somebody is publishing and does not get done.
     """
+    out = location_of(out, "out")
     place = local_path(out)
     try:
         if place is not None:

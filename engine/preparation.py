@@ -11,10 +11,11 @@ from typing import Any
 import orjson
 
 from engine.arrivals import find_sources
-from engine.config import Config, Execution
+from engine.config import Config, Execution, records_of
 from engine.dataset_build import build
 from engine.errors import ExportError, OutputError
 from engine.intake import take_in
+from engine.locations import Location, location_of
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.outcome import Outcome
 from engine.publication import sweep, writing
@@ -27,8 +28,8 @@ __all__ = ["prepare"]
 
 
 def prepare(
-    sources: Sequence[str],
-    out: str,
+    sources: Location | Sequence[Location],
+    out: Location,
     config: Config | None = None,
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -36,7 +37,7 @@ def prepare(
     """Read exports, check them, split them and write a dataset.
 
     Args:
-        sources: ZIPs, folders, globs or URLs of exports.
+        sources: ZIPs, folders, globs or URLs of exports, or one of them.
         out: folder or URL for the dataset; empty, not there, or a failed or unfinished run's.
         config: what to make; None: the defaults.
         execution: how to run it; None: the defaults.
@@ -52,7 +53,8 @@ def prepare(
         ExportError: an export cannot be read.
         RunError: the run broke; the same call goes on from what was done.
     """
-    config, execution = config or Config(), execution or Execution()
+    config, execution = records_of(config, execution)
+    out = location_of(out, "out")
     exports = find_sources(sources)
     done = _finished(exports, out, config)
     if done is not None:

@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow.compute as pc
 
 from engine.arrivals import find_sources
-from engine.config import SPLIT_NAMES, Config, Execution
+from engine.config import SPLIT_NAMES, Config, Execution, records_of
 from engine.dataset_build import division_of
 from engine.division import Division
 from engine.intake import Intake, take_in
+from engine.locations import Location, location_of
 from engine.manifest import OutState, state_of
 from engine.plan import plan_shards
 from engine.quality import Verdict
@@ -28,8 +29,8 @@ __all__ = ["rehearse"]
 
 
 def rehearse(
-    sources: Sequence[str],
-    out: str,
+    sources: Location | Sequence[Location],
+    out: Location,
     config: Config | None = None,
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -52,7 +53,8 @@ def rehearse(
         ExportError: an export cannot be read.
         RunError: the run broke.
     """
-    config, execution = config or Config(), execution or Execution()
+    config, execution = records_of(config, execution)
+    out = location_of(out, "out")
     exports = find_sources(sources)
     scratch = temporary_folder("sam2prep-")
     try:

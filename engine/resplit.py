@@ -10,11 +10,13 @@ are known from the start, so that their shards are filled up with others.
 from collections.abc import Mapping
 from typing import Any
 
-from engine.config import Config, Execution
+from engine.choices import of_kind
+from engine.config import Config, Execution, records_of
 from engine.config_file import config_from
 from engine.dataset_build import build
 from engine.errors import ConfigError, RunError
 from engine.history_record import Version, read_version
+from engine.locations import Location, location_of
 from engine.manifest import read_json, require_dataset
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
@@ -34,7 +36,7 @@ _KEPT = ("ratios", "seed")  # of these the old value holds where no new one is g
 
 
 def split(
-    out: str,
+    out: Location,
     changes: Mapping[str, Any],
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -59,7 +61,9 @@ def split(
         RunError: the dataset is damaged, or the run broke; it is as it was, and the same call goes
             on from what was done.
     """
-    execution = execution or Execution()
+    _, execution = records_of(None, execution)
+    of_kind("changes", changes, Mapping, "a mapping of SPLIT_KEYS to values")
+    out = location_of(out, "out")
     require_dataset(out)
     with writing(out, "sam2prep split") as staging:
         held = read_version(out)

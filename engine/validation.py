@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.arrivals import find_sources
-from engine.config import Config, Execution
+from engine.config import Config, Execution, records_of
 from engine.content_links import find_links, looks_of_videos
 from engine.errors import OutputError
 from engine.intake import take_in
+from engine.locations import Location, location_of
 from engine.manifest import RUN, OutState, state_of
 from engine.records import OpenedExport
 from engine.report import export_entry, validation_document, write_report
@@ -32,8 +33,8 @@ def _scratch(beside: str | None) -> Iterator[str]:
 
 
 def validate(
-    sources: Sequence[str],
-    report: str | None = None,
+    sources: Location | Sequence[Location],
+    report: Location | None = None,
     config: Config | None = None,
     execution: Execution | None = None,
     progress: Progress | None = None,
@@ -41,7 +42,7 @@ def validate(
     """Check exports, images included; write nothing but a report.
 
     Args:
-        sources: ZIPs, folders, globs or URLs of exports.
+        sources: ZIPs, folders, globs or URLs of exports, or one of them.
         report: folder for the report; None: no report is written.
         config: thresholds; None: the defaults.
         execution: how to run it; None: the defaults.
@@ -55,7 +56,8 @@ def validate(
         ExportError: an export cannot be read.
         RunError: the run broke.
     """
-    config, execution = config or Config(), execution or Execution()
+    config, execution = records_of(config, execution)
+    report = None if report is None else location_of(report, "report")
     exports = find_sources(sources)
     if report is not None and state_of(report) in (
         OutState.FINISHED,
@@ -82,12 +84,14 @@ def validate(
 
 
 def inspect(
-    sources: Sequence[str], config: Config | None = None, draw: str | None = None
+    sources: Location | Sequence[Location],
+    config: Config | None = None,
+    draw: Location | None = None,
 ) -> dict[str, Any]:
     """Say what exports hold: video, frames, dialect, grid, order, and by which evidence.
 
     Args:
-        sources: ZIPs, folders, globs or URLs of exports.
+        sources: ZIPs, folders, globs or URLs of exports, or one of them.
         config: `mask_order`, `frames`, `label` and `video_ids` matter; None: the defaults.
         draw: folder for a PNG of each export, a frame's masks read by row and by column; its
             entry has the file's name as `drawing`, or None where there was nothing to draw.
@@ -100,7 +104,8 @@ def inspect(
         UsageError: wrong usage.
         ExportError: an export cannot be read.
     """
-    config = config or Config()
+    config, _ = records_of(config)
+    draw = None if draw is None else location_of(draw, "draw")
     exports = find_sources(sources)
     with _scratch(None) as staging:
         tasks = [

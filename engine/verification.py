@@ -17,8 +17,9 @@ import orjson
 import pyarrow as pa
 
 from engine.byte_ranges import sha256_of
-from engine.config import SPLIT_NAMES, Execution
+from engine.config import SPLIT_NAMES, Execution, records_of
 from engine.errors import RunError
+from engine.locations import Location, location_of
 from engine.manifest import (
     LOCK,
     REJECTED,
@@ -73,7 +74,7 @@ class _RowsTask:
 
 
 def verify(
-    out: str, execution: Execution | None = None, progress: Progress | None = None
+    out: Location, execution: Execution | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Check a prepared dataset against its own manifest, and its rows in themselves.
 
@@ -87,8 +88,11 @@ def verify(
         "problem"}], "unknown_files": [...]}. Files that nobody listed do not make it damaged.
 
     Raises:
+        UsageError: `out` is no location.
         RunError: there is no prepared dataset, or the check itself broke.
     """
+    _, execution = records_of(None, execution)
+    out = location_of(out, "out")
     state = state_of(out)
     if state is not OutState.FINISHED:
         advice = None if state is OutState.PENDING else "use: sam2prep prepare"
@@ -98,7 +102,7 @@ def verify(
         return _outcome(problems, [], [], 0)
     manifest = read_manifest(out)
     files = manifest["files"]
-    with start_work(execution or Execution(), [out], progress) as work:
+    with start_work(execution, [out], progress) as work:
         tasks = list(_file_tasks(out, files))
         problems += _found(work.run(_check_files, tasks, stage="files"))
         spoilt = frozenset(name for name, _ in problems)

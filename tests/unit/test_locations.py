@@ -1,11 +1,12 @@
 """Locations: what may be named, and what must not be written down."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from engine.errors import UsageError
-from engine.locations import require_location
+from engine.locations import location_of, require_location
 
 SECRETS = [
     "s3://AKIA123:hunter2@bucket/exports",
@@ -61,3 +62,29 @@ def test_a_missing_package_is_named_by_its_extra(url, package, extra, monkeypatc
 def test_a_protocol_that_nobody_knows_is_refused():
     with pytest.raises(UsageError, match=r"s4:// is no protocol .* expected a path, s3://"):
         require_location("s4://bucket/out")
+
+
+@pytest.mark.parametrize("location", ["", "file://", "s3://", "s3:///", "gs://", "memory://"])
+def test_a_url_that_names_no_place_is_refused(location):
+    with pytest.raises(UsageError, match=r"names no (place|file and no folder).*expected"):
+        require_location(location)
+
+
+def test_a_place_may_be_a_path_object(tmp_path):
+    assert location_of(tmp_path, "out") == str(tmp_path)
+    assert location_of("memory://a/b", "out") == "memory://a/b"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (3, "out: is no location: got int, expected a path or a URL"),
+        (None, "out: is no location: got NoneType"),
+        (b"exports", "out: is no location: got bytes"),
+        (Path("s3://bucket/out"), "out: a path object cannot hold a URL: got s3:/bucket/out; give"),
+        ("s3://", "s3://: names no place: expected s3://PLACE"),
+    ],
+)
+def test_what_is_no_place_is_refused_by_the_argument_s_name(place, message):
+    with pytest.raises(UsageError, match=message):
+        location_of(place, "out")

@@ -468,6 +468,58 @@ def test_a_video_named_by_hand(folder):
     assert min(load(folder / "byhand/hf")) == "kitchen/000000"
 
 
+# How it is called.
+
+
+def test_every_verb_takes_path_objects_and_a_single_source(folder):
+    source = write_sample_export(folder / "called.zip", **CLEAN).path
+    more = write_sample_export(folder / "more.zip", **CLEAN | {"seed": 9}).path
+    out, config = folder / "called", Config()
+    first = engine.prepare(str(source), out, config, HERE)
+    assert first["out"] == str(out)
+    assert engine.prepare([source], str(out), config, HERE)["nothing_to_do"]
+    assert engine.split(out, {"seed": 7}, HERE)["status"] == "PASSED"
+    assert engine.add(out, more, None, HERE)["total_samples"] == 12
+    assert engine.verify(out, HERE)["status"] == "VERIFIED"
+    assert engine.require_trainable(out)["videos"] == 2
+    assert len(engine.history(out)["versions"]) == 3
+    assert len(engine.open_dataset(out)["train"]) == first["splits"]["train"] + 5
+    assert engine.clean(out)["removed"] == []
+    document = engine.validate(source, folder / "called report", config, HERE)
+    assert document["status"] == "PASSED"
+    assert (folder / "called report/validation.json").exists()
+    (entry,) = engine.inspect(source, config, folder / "drawn")["exports"]
+    assert (folder / "drawn" / entry["drawing"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: engine.prepare("a.zip", "out", {"seed": 7}), "config: of the wrong kind: got {'s"),
+        (
+            lambda: engine.validate("a.zip", config={}),
+            "config: of the wrong kind: got {}, expected",
+        ),
+        (lambda: engine.inspect("a.zip", 7), "config: of the wrong kind: got 7"),
+        (lambda: engine.verify("out", {"workers": 2}), "execution: of the wrong kind: got {'work"),
+        (
+            lambda: engine.add("out", "a.zip", Config()),
+            r"changes: of the wrong .* got Config\(.*\.\.",
+        ),
+        (lambda: engine.split("out", Config()), "changes: of the wrong kind"),
+        (lambda: engine.prepare(3, "out"), "SRC: of the wrong kind: got 3, expected a path"),
+        (lambda: engine.prepare([3], "out"), "SRC: is no location: got int"),
+        (lambda: engine.prepare("a.zip", None), "out: is no location: got NoneType"),
+        (lambda: engine.open_dataset("s3://"), "s3://: names no place"),
+    ],
+)
+def test_an_argument_of_another_kind_is_a_usage_error(call, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=message):
+        call()
+    assert list(tmp_path.iterdir()) == []
+
+
 # What OUT may hold.
 
 
