@@ -416,11 +416,36 @@ def test_a_value_of_the_wrong_kind_is_named(line, good, tmp_path, temporary):
      (("prepare", "{good}", "--out", "out", "--sed", "4"), r"--sed.*--seed"),
      (("prepare", "{good}", "--out", "out", "--video-id", "kitchen"), r"'kitchen'.*SRC=NAME"),
      (("gate",), r"OUT"),
-     (("demo", "a", "b"), r"\bb\b")],
+     (("demo", "a", "b"), r"\bb\b"),
+     (("demo", "s3://bucket/exports"), r"s3://bucket/exports: sample exports .* local folder"),
+     (("prepare", "{good}", "--out", "s3://"), r"s3://: names no place.* s3://PLACE"),
+     (("prepare", "s3://", "--out", "out"), r"s3://: names no place"),
+     (("prepare", "{good}", "--out", ""), r"'': names no file and no folder"),
+     (("validate", "{good}", "--report", "s3://"), r"s3://: names no place"),
+     (("verify", "s3://"), r"s3://: names no place"),
+     (("gate", "s3:///"), r"s3:///: names no place"),
+     (("clean", "memory://"), r"memory://: names no place"),
+     (("history", "file://"), r"file://: names no file and no folder")],
 )  # fmt: skip
 def test_wrong_usage_is_one_line_too(args, pattern, good, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused([arg.format(good=good) for arg in args], 2, pattern, tmp_path)
+
+
+def test_sample_exports_do_not_go_into_a_dataset(good, tmp_path):
+    out = tmp_path / "out"
+    assert run("prepare", good, "--out", out).exit_code == 0
+    refused(("demo", out), 2, "out: holds a dataset; name another folder", tmp_path)
+    (out / "manifest.json").unlink()
+    refused(("demo", out), 2, "out: holds what a run of prepare left", tmp_path)
+    place = tmp_path / "exports"
+    assert run("demo", place.as_uri()).exit_code == 0
+    assert sorted(path.name for path in place.iterdir()) == [
+        "kitchen.zip",
+        "park.zip",
+        "street.zip",
+    ]
+    assert run("demo", place).exit_code == 0  # what is there may be there again
 
 
 def test_an_unknown_command_is_named():
