@@ -32,21 +32,38 @@ def summary_markdown(document: Mapping[str, Any], split: Mapping[str, Any] | Non
         f"Frames: {document['frames']:,}; objects: {document['objects']:,}; "
         f"videos: {document['videos']:,}; classes: {len(document['class_counts']):,}."
     )
-    aside = sources["findings"] and sources["findings"] != document["findings"]
-    if aside:
-        cut = " or left out by the split" if split is not None and split["excluded"] else ""
+    gone = _gone(document, split)
+    if gone:
         lines += [
             "",
             f"The sources are {sources['status']} ({sources['frames']:,} frames); this is said of "
-            f"what is left without the frames that were set aside{cut}.",
+            f"what is left without the {gone}.",
         ]
     lines += _to_do(document)
     lines += _findings("Findings", document["findings"])
-    if aside:
+    if gone:
         lines += _findings("Findings in the sources", sources["findings"])
     lines += _splits(split) + _classes(document) + _exports(document)
     lines += _same_content(document["same_content"]) + _policy(document["policy"])
     return "\n".join(lines) + "\n"
+
+
+def _gone(document: Mapping[str, Any], split: Mapping[str, Any] | None) -> str:
+    """Name what the sources hold and the dataset does not; "" where both are the same.
+
+    That the findings differ does not say so: `split_leakage` is of the dataset alone.
+    """
+    sources = document["sources"]
+    if not sources["findings"]:
+        return ""
+    cut = sum(split["excluded"].values()) if split is not None else 0
+    frames = sources["frames"] - document["frames"]
+    ways = ["set aside"] * (frames > cut) + ["left out by the split"] * (cut > 0)
+    if frames:
+        return f"frames that were {' or '.join(ways)}"
+    left = {finding["code"] for finding in document["findings"]}
+    closed = any(finding["code"] not in left for finding in sources["findings"])
+    return "exports of which no frame came" if closed else ""
 
 
 def _to_do(document: Mapping[str, Any]) -> list[str]:

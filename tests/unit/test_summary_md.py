@@ -116,6 +116,34 @@ def test_the_sources_are_told_apart_from_what_is_left():
     assert "sources" not in summary_markdown(document_of(same, sources=same), None).lower()
 
 
+def test_the_sources_are_no_second_list_where_nothing_was_left_out():
+    bad = Issue(code="bbox_mismatch", source="a", video_id="v0", frame_id="v0/1", message="2 px")
+    leak = Issue(code="split_leakage", source="", video_id="v0", message="3 of 9 pairs")
+    sources = verdict_of([["person"]] * 2, [bad])
+    text = summary_markdown(
+        document_of(verdict_of([["person"]] * 2, [bad, leak]), sources=sources), None
+    )
+    assert "split_leakage" in text
+    assert "sources" not in text.lower()
+    assert read(text).titles[1:] == ["What to do", "Findings", "Classes", "Exports"]
+
+
+def test_what_is_gone_is_named_as_what_it_is():
+    bad = Issue(code="mask_empty", source="a", video_id="v0", frame_id="v0/1", message="as it is")
+    whole, left = verdict_of([["person"]] * 5, [bad]), verdict_of([["person"]] * 2)
+    split = {"strategy": "temporal", "seed": 1, "ratios": {}, "sizes": {}}
+    for cut, words in ((3, "left out by the split"), (2, "set aside or left out by the split")):
+        document = document_of(left, sources=whole)
+        text = summary_markdown(document, split | {"excluded": {"temporal_gap": cut}})
+        assert f"what is left without the frames that were {words}.\n" in text
+    crashed = Issue(code="export_crashed", source="b.zip", message="b.zip: died")
+    same = document_of(left, sources=verdict_of([["person"]] * 2, [crashed]))
+    assert (
+        "(2 frames); this is said of what is left without the exports of which no frame came"
+        in (summary_markdown(same, None))
+    )
+
+
 def test_it_stays_below_a_comments_size():
     labels = [[f"label {i} {'|`<' * 3000}"] for i in range(300)]
     frames = verdict_of([*labels, ["big"] * 5000])
