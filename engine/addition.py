@@ -18,7 +18,7 @@ import orjson
 
 from engine.arrivals import find_sources
 from engine.choices import of_kind
-from engine.config import Config, Execution, records_of
+from engine.config import SPLIT_KEYS, Config, Execution, records_of
 from engine.config_file import config_from
 from engine.dataset_build import Built, build
 from engine.errors import ConfigError, UsageError
@@ -31,7 +31,6 @@ from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
 from engine.repeated_frames import Held, OnConflict
-from engine.resplit import SPLIT_KEYS
 from engine.storage import join
 from engine.survey import digests_of
 from engine.unfinished import RunInProgress, run_record

@@ -32,9 +32,14 @@ from engine.split_file import check_split_file
 from engine.templates import Templates
 from engine.thresholds import THRESHOLD_RANGES, Thresholds
 
-__all__ = ["SPLIT_NAMES", "Config", "Execution", "records_of"]
+__all__ = ["SPLIT_KEYS", "SPLIT_NAMES", "Config", "Execution", "records_of"]
 
 SPLIT_NAMES = ("train", "validation", "test")
+
+SPLIT_KEYS = (
+    "split", "ratios", "seed", "group_by", "temporal_segments", "gap_sec", "folds", "split_file"
+)  # fmt: skip
+"""What can be said anew of a prepared dataset."""
 
 _CHOICES = {
     "split": ("stratified", "temporal", "random"),

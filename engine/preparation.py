@@ -5,13 +5,13 @@ Everything is written below `OUT/.staging`, the manifest too, and published when
 same command to go on from (`engine.unfinished`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from engine.arrivals import find_sources
-from engine.config import Config, Execution, records_of
+from engine.config import SPLIT_KEYS, Config, Execution, records_of
 from engine.dataset_build import build
 from engine.errors import ExportError, OutputError
 from engine.intake import take_in
@@ -92,17 +92,37 @@ def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str
     held = sorted(entry["content_digest"] for entry in manifest["inputs"])
     missing = [export for export, digests in given.items() if not set(digests) <= set(held)]
     found = sorted(d for export, own in given.items() if export not in missing for d in own)
-    if found == held and manifest["config"] == config.to_json():
+    asked, made = config.to_json(), manifest["config"]
+    if found == held and made == asked:
         done = read_json(join(out, "summary.json")) | {"nothing_to_do": True}
         if not missing:
             return done
         if {file_name(export) for export in missing} <= _left_out(out):
             return done | {"exports_left_out": missing}
-    raise OutputError(
-        out,
-        f"holds {manifest['samples']} samples",
-        advice=f"use: sam2prep add {out} ...",
-    )
+    advice = f"use: sam2prep add {out} ..."
+    if not missing:  # there is nothing to add
+        advice += f" for other exports; these are in it{_made_otherwise(out, made, asked)}"
+    raise OutputError(out, f"holds {manifest['samples']} samples", advice=advice)
+
+
+def _made_otherwise(out: str, made: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """Say how a dataset that has these exports differs from what is asked, and what would help."""
+    keys = [key for key in asked if made.get(key) != asked[key]]
+    if not keys:
+        return " beside others"
+    ways = ["another --out"]
+    if set(keys) <= set(SPLIT_KEYS):
+        ways.insert(0, f"sam2prep split {out} ...")
+    said = ", ".join(_differing(key, made.get(key), asked[key]) for key in keys)
+    return f", made with {said}; use: {', or '.join(ways)}"
+
+
+def _differing(key: str, made: Any, asked: Any) -> str:
+    """Name an option with both values; of tables, which may be long, the name alone."""
+    if key == "split_file" or isinstance(made, Mapping) or isinstance(asked, Mapping):
+        return f"another {key}"
+    shown = ["/".join(map(str, v)) if isinstance(v, list) else str(v) for v in (made, asked)]
+    return f"{key} {shown[0]}, not {shown[1]}"
 
 
 def _left_out(out: str) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.choices import of_kind
-from engine.config import Config, Execution, records_of
+from engine.config import SPLIT_KEYS, Config, Execution, records_of
 from engine.config_file import config_from
 from engine.dataset_build import build
 from engine.errors import ConfigError, RunError
@@ -25,12 +25,7 @@ from engine.storage import join
 from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
 
-__all__ = ["SPLIT_KEYS", "split"]
-
-SPLIT_KEYS = (
-    "split", "ratios", "seed", "group_by", "temporal_segments", "gap_sec", "folds", "split_file"
-)  # fmt: skip
-"""What can be said anew of a prepared dataset."""
+__all__ = ["split"]
 
 _KEPT = ("ratios", "seed")  # of these the old value holds where no new one is given
 

@@ -542,6 +542,34 @@ def test_a_finished_dataset_is_left_alone(folder):
     assert tree(out, without=()) == before
 
 
+def test_what_is_asked_otherwise_of_the_same_exports_is_named(folder):
+    one, other = (
+        write_sample_export(folder / f"otherwise{n}.zip", **CLEAN | {"seed": n}).path
+        for n in (1, 2)
+    )
+    out = folder / "otherwise"
+    prepare([one, other], out)
+
+    def said(*sources, **config):
+        with pytest.raises(OutputError) as caught:
+            prepare(sources, out, **config)
+        return str(caught.value).partition("for other exports; these are in it")[2]
+
+    again = f"; use: sam2prep split {out} ..., or another --out"
+    assert said(one, other, seed=1) == f", made with seed 42, not 1{again}"
+    split = said(one, other, ratios=(0.5, 0.25, 0.25), group_by="video")
+    assert split == (
+        f", made with group_by None, not video, ratios 0.8/0.1/0.1, not 0.5/0.25/0.25{again}"
+    )
+    assert said(one, other, seed=1, formats=("hf", "llava"), label_map={"dog": "wolf"}) == (
+        ", made with formats hf, not hf/llava, another label_map, seed 42, not 1; "
+        "use: another --out"
+    )
+    assert said(one) == " beside others"
+    third = write_sample_export(folder / "other3.zip", **CLEAN | {"seed": 3}).path
+    assert said(one, third, seed=1) == ""  # these can be added
+
+
 def test_what_a_run_left_that_died_when_it_was_done_is_cleaned_up(folder):
     truth = write_sample_export(folder / "swept.zip", **CLEAN)
     out = folder / "swept"
