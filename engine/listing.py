@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = ["files_below", "kind_of"]
 
+_MISSING = (404, 410)  # of HTTP: not found, gone
+
 
 def kind_of(filesystem: Any, path: str) -> str | None:
     """Say what is there.
@@ -27,8 +29,21 @@ def kind_of(filesystem: Any, path: str) -> str | None:
     """
     try:
         return str(filesystem.info(path)["type"])
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        _require_answer(error)
         return None
+
+
+def _require_answer(missing: FileNotFoundError) -> None:
+    """Raise what fsspec's HTTP file system calls missing and is not: it does so of any failure."""
+    cause = missing.__cause__
+    if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+        what = cause.strerror or str(cause) or type(cause).__name__
+        raise ConnectionError(f"the server cannot be reached: {what}") from missing
+    status = getattr(cause, "status", None)
+    if isinstance(status, int) and status not in _MISSING:
+        said = f"the server answers {status} {getattr(cause, 'message', '')}".rstrip()
+        raise OSError(said) from missing
 
 
 def files_below(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:

@@ -1,5 +1,8 @@
 """What cannot be listed is not taken for empty; what is there, fsspec lists alike."""
 
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import fsspec
@@ -7,7 +10,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from engine import storage
+from engine.errors import Sam2PrepError
 from engine.listing import files_below, kind_of
+from engine.sources import find_exports
 
 
 @pytest.fixture
@@ -35,6 +40,48 @@ def test_what_is_not_there_is_nothing(memory):
     assert kind_of(memory, "/listing/none") is None
     assert kind_of(memory, "/listing/a") == "directory"
     assert kind_of(memory, "/listing/a/3.txt") == "file"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    """A server that answers with the status that is asked for."""
+
+    def do_GET(self):
+        self.send_response(int(self.path.split("/")[1]))
+        self.end_headers()
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+def test_a_web_server_that_does_not_answer_is_not_a_missing_file(server):
+    assert find_exports_error(f"{server}/404/x.zip") == "no such file or folder"
+    assert find_exports_error(f"{server}/403/x.zip") == (
+        "cannot be read: got the server answers 403 Forbidden"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}/x.zip"
+    assert find_exports_error(nobody).startswith("cannot be read: got the server cannot be reached")
+
+
+def find_exports_error(url):
+    with pytest.raises(Sam2PrepError) as caught:
+        find_exports(url)
+    assert caught.value.exit_code == 3
+    return caught.value.complaint
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError, ConnectionError, None])
