@@ -79,8 +79,15 @@ def _show(entry: Mapping[str, Any]) -> None:
         say(f"    paint     on the masks' boundary: {paint}")
         say(f"    edges     steeper than the frame's mean by: {edges}")
     say(f"  painted     {'yes: masks are on the frames' if dialect['painted'] else 'no'}")
-    for warning in entry["warnings"]:
-        say(f"  warning     {warning}")
+    for found in entry["warnings"]:
+        say(f"  {_severity(found):<11} {found}")
+
+
+def _severity(found: str) -> str:
+    """Say what a finding is by default, which is all that is known without a policy."""
+    from engine.findings import CODES
+
+    return str(CODES[found.partition(":")[0]].severity)
 
 
 def _percent(share: float | None) -> str:

@@ -18,6 +18,7 @@ import engine
 from engine import Config, Execution
 from engine.errors import ExportError, UsageError
 from engine.sample_export import write_sample_export
+from jobs.cli import main
 
 HERE = Execution(runner="local", frames_per_range=4)
 SAV = {"dialect": "sav", "frames": 10, "width": 96, "height": 64, "as_folder": True}
@@ -98,6 +99,15 @@ def test_a_video_comes_through_as_it_was_drawn(tmp_path, packed, keywords):
     assert export["dialect"]["order_by"] == "size"
     assert export["video"]["filename"] == "sav_000001"
     assert export["video_id"].startswith("sav_000001-")
+
+
+def test_inspect_calls_a_note_a_note(tmp_path):
+    write(tmp_path / "sav", sav_every_image=True)
+    result = CliRunner().invoke(main, ["inspect", str(tmp_path / "sav")])
+    found = [line.split(None, 1) for line in result.stdout.splitlines() if "_between_" in line]
+    assert [(severity, text.partition(":")[0]) for severity, text in found] == [
+        ("note", "images_between_frames")
+    ]
 
 
 def test_a_zip_and_its_folder_are_the_same_input(tmp_path):
@@ -266,8 +276,6 @@ def test_a_file_that_cannot_be_trusted_is_refused(tmp_path, change, message):
 
 
 def test_the_command_line_shows_and_labels_it(tmp_path):
-    from jobs.cli import main
-
     write(tmp_path / "sav", sav_kind="auto")
     source = str(tmp_path / "sav")
     shown = CliRunner().invoke(main, ["inspect", source]).output
