@@ -71,7 +71,8 @@ def add(
 
     Returns:
         The summary, as `summary.json` holds it. With `status` FAILED the dataset is as it was, and
-        `report` says where the report lies. With `nothing_to_do` all exports were in it already.
+        `report` says where the report lies. With `nothing_to_do` all exports were in it already,
+        and `decided_before` is how their conflicts were decided, if not as asked now.
 
     Raises:
         UsageError: there is no finished dataset, or the frames cannot be divided as asked.
@@ -80,16 +81,13 @@ def add(
         RunError: the run broke; the dataset is as it was, and the same call goes on.
     """
     _, execution = records_of(None, execution)
-    of_kind("changes", changes, Mapping | None, "a mapping of ADD_KEYS to values")
-    out, changes = location_of(out, "out"), dict(changes or {})
-    exports = find_sources(sources)
-    _check(out, changes, on_conflict)
+    out, exports = location_of(out, "out"), find_sources(sources)
+    changes = _checked(out, changes, on_conflict)
     with writing(out, "sam2prep add") as staging:
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
-        new = _not_in_yet(exports, held, config)
-        if not new:
-            return {**held.summary, "nothing_to_do": True, "already_in": len(exports)}
+        if not (new := _not_in_yet(exports, held, config)):
+            return _nothing_new(exports, held, config, on_conflict)
         said: dict[str, Any] = {"resplit": resplit, "on_conflict": on_conflict}
         record = run_record(
             "add", new, config.to_json(), held=held.manifest["digest"], changes=changes,
@@ -115,8 +113,29 @@ def _not_in_yet(exports: Sequence[str], held: Version, config: Config) -> list[s
     return [e for e in exports if not known.issuperset(digests_of(e, caps=config.caps))]
 
 
-def _check(out: str, changes: Mapping[str, Any], on_conflict: str) -> None:
-    """Refuse wrong usage before anything is locked."""
+def _nothing_new(
+    exports: Sequence[str], held: Version, config: Config, on_conflict: OnConflict
+) -> dict[str, Any]:
+    """The summary of a dataset that has all these exports.
+
+    If conflicts of theirs were decided the other way when they came, it says how: they stay so.
+    """
+    done = {**held.summary, "nothing_to_do": True, "already_in": len(exports)}
+    resolved = any("conflict_resolved" in line for line in held.summary["findings"])
+    if on_conflict == "fail" or not resolved:
+        return done
+    digests = {digest for e in exports for digest in digests_of(e, caps=config.caps)}
+    for entry in held.summary.get("history", ()):
+        came = {given["content_digest"] for given in entry["inputs"]}
+        if came & digests and entry.get("on_conflict", "fail") not in ("fail", on_conflict):
+            done["decided_before"] = entry["on_conflict"]
+    return done
+
+
+def _checked(out: str, changes: Mapping[str, Any] | None, on_conflict: str) -> dict[str, Any]:
+    """Refuse wrong usage before anything is locked; give what is to be changed."""
+    of_kind("changes", changes, Mapping | None, "a mapping of ADD_KEYS to values")
+    changes = dict(changes or {})
     require_dataset(out)
     if on_conflict not in _POLICIES:
         raise ConfigError(
@@ -128,6 +147,7 @@ def _check(out: str, changes: Mapping[str, Any], on_conflict: str) -> None:
                 key, "is of the dataset, which is there", expected=" | ".join(ADD_KEYS),
                 advice="sam2prep split divides it anew, and sam2prep prepare makes another one",
             )  # fmt: skip
+    return changes
 
 
 def _config(out: str, held: Version, changes: Mapping[str, Any], *, resplit: bool) -> Config:

@@ -1,6 +1,7 @@
 """`sam2prep add`: more exports join a prepared dataset."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -89,7 +90,7 @@ def main(
         if as_json:
             show_json(summary)
         elif summary.get("nothing_to_do"):
-            say(f"All of it is already in {out}: {summary['total_samples']} samples, as before")
+            _say_nothing_new(out, summary, on_conflict)
         else:
             show_summary(summary)
             if failed:
@@ -105,6 +106,18 @@ def main(
                 say(f"Added       {', '.join(f'{name} {n:+}' for name, n in added.items())}")
                 say(f"Report      {report}/report.html")
     sys.exit(1 if failed else 0)
+
+
+def _say_nothing_new(out: str, summary: Mapping[str, Any], on_conflict: str) -> None:
+    say(f"All of it is already in {out}: {summary['total_samples']} samples, as before")
+    decided = summary.get("decided_before")
+    if decided is None:
+        return
+    say(f"Conflicts   decided by --on-conflict {decided} when it was added, and left so")
+    say(
+        "Next        to decide otherwise, prepare another dataset of the earlier exports, and add "
+        f"this to it with --on-conflict {on_conflict}"
+    )
 
 
 if __name__ == "__main__":

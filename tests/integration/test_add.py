@@ -301,6 +301,23 @@ def test_what_is_there_is_kept_on_a_conflict(sources, tmp_path):
     }
 
 
+@pytest.mark.parametrize(("first", "then"), [("keep", "replace"), ("replace", "keep")])
+def test_an_export_that_is_in_already_is_not_decided_otherwise(sources, tmp_path, first, then):
+    out = tmp_path / "out"
+    prepare([sources[0], sources[3]], out)
+    other = relabelled(sources[3], tmp_path / "v3.zip", frame_indices(out, "v3")[2:4])
+    add(out, other, on_conflict=first)
+    before = tree(out)
+    result = CliRunner().invoke(main, ["add", str(out), str(other), "--on-conflict", then])
+    assert result.exit_code == 0
+    assert f"decided by --on-conflict {first} when it was added, and left so" in result.output
+    assert f"and add this to it with --on-conflict {then}" in result.output
+    assert tree(out) == before
+    for again in (first, "fail"):
+        assert "decided_before" not in add(out, other, on_conflict=again)
+    assert "decided_before" not in add(out, sources[0], on_conflict=then)
+
+
 def test_what_is_there_is_replaced_on_a_conflict(sources, tmp_path):
     out = tmp_path / "out"
     prepare([sources[0], sources[3]], out)
