@@ -86,7 +86,8 @@ def main(
         failed = summary["status"] == "FAILED"
         report = summary["report"] if failed else join(out, "report")
         if junit:
-            write_junit(junit, read_json(join(report, "validation.json")))
+            done = f"{out} is as it was" if failed else f"the dataset in {out} is complete"
+            write_junit(junit, read_json(join(report, "validation.json")), done)
         if as_json:
             show_json(summary)
         elif summary.get("nothing_to_do"):

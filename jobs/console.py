@@ -6,6 +6,7 @@ json each line on standard error is one JSON object, for what collects the logs 
 """
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -160,7 +161,7 @@ def say(
         text = line.removeprefix("sam2prep: ").removeprefix("error: ")
         LOGGER.log(number, "%s", text[:limit], extra={"fields": fields or {}})
         return
-    click.echo(visible(line, limit), err=err)
+    _echo(visible(line, limit), err=err)
 
 
 def say_resumed(summary: Mapping[str, Any]) -> None:
@@ -175,15 +176,38 @@ def show_json(document: Mapping[str, Any]) -> None:
     from engine.manifest import encode
     from engine.visible import json_for_terminal
 
-    click.echo(json_for_terminal(encode(document).decode()), nl=False)
+    _echo(json_for_terminal(encode(document).decode()), nl=False)
 
 
-def write_junit(path: str, document: Mapping[str, Any]) -> None:
-    """Write what validation.json holds as JUnit XML."""
+def _echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print, or nothing from now on where nobody reads any more (`| head`): no fault of the run."""
+    try:
+        click.echo(text, err=err, nl=nl)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+        os.close(nowhere)
+
+
+def write_junit(path: str, document: Mapping[str, Any], done: str) -> None:
+    """Write what validation.json holds as JUnit XML.
+
+    Args:
+        path: the file.
+        document: as validation.json holds it.
+        done: what is there all the same, if the file cannot be written: a sentence.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     from engine.junit import junit_xml
     from engine.storage import write_bytes
 
-    write_bytes(path, junit_xml(document))
+    try:
+        write_bytes(path, junit_xml(document))
+    except OSError as error:  # it names the temporary file
+        got = error.strerror or str(error)
+        raise RunError(path, "cannot be written", got=got, advice=done) from error
 
 
 def _progress_in_lines() -> Callable[[str, int, int], None]:

@@ -63,8 +63,18 @@ def config_option(command: _Command) -> _Command:
 def junit_option(command: _Command) -> _Command:
     """Add --junit."""
     return click.option(
-        "--junit", metavar="FILE", help="Write the findings as JUnit XML too, for a CI system."
-    )(command)
+        "--junit", metavar="FILE", callback=_location,
+        help="Write the findings as JUnit XML too, for a CI system.",
+    )(command)  # fmt: skip
+
+
+def _location(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Refuse what names no place, before anything is done; what is written last is asked first."""
+    from engine.locations import require_location
+
+    if value is not None:
+        require_location(value)
+    return value
 
 
 def reading_options(command: _Command) -> _Command:

@@ -98,7 +98,9 @@ def main(
             summary = engine.prepare(sources, out, config, execution, progress)
         tracking.log(out, summary)
         if junit:
-            write_junit(junit, read_json(join(out, "report", "validation.json")))
+            made = "the report" if summary["status"] == "FAILED" else "the dataset"
+            document = read_json(join(out, "report", "validation.json"))
+            write_junit(junit, document, f"{made} in {out} is complete")
         if as_json:
             show_json(summary)
         else:

@@ -55,7 +55,8 @@ def main(
         with watched_progress() as progress:
             document = engine.validate(sources, report, config, execution, progress)
         if junit:
-            write_junit(junit, document)
+            where = f", the report is in {report}" if report else ""
+            write_junit(junit, document, f"the exports are checked: {document['status']}{where}")
         if as_json:
             show_json(document)
         else:

@@ -755,6 +755,40 @@ def test_what_fails_can_be_said_and_unsaid(flawed, good, tmp_path):
     assert b'failures="3"' in junit.read_bytes()
 
 
+def test_findings_that_cannot_be_written_leave_the_dataset_there(good, flawed, tmp_path):
+    (tmp_path / "taken").write_text("three years")
+    file, out = tmp_path / "taken" / "junit.xml", tmp_path / "out"
+    for args, done in (
+        (("prepare", good, "--out", out), f"the dataset in {out} is complete"),
+        (("prepare", flawed, "--out", tmp_path / "no"), f"the report in {tmp_path}/no is complete"),
+        (("add", out, good), f"the dataset in {out} is complete"),
+        (("add", out, flawed), f"{out} is as it was"),
+        (("validate", flawed), "the exports are checked: FAILED"),
+    ):
+        result = run(*args, "--junit", file)
+        assert result.exit_code == 3
+        line = rf"sam2prep: error: {file}: cannot be written: got [^\n]*; {re.escape(done)}\n"
+        assert re.fullmatch(line, result.stderr), result.stderr
+    assert run("verify", out).exit_code == 0
+    refused(("validate", good, "--junit", "s3://"), 2, "s3://: names no place", tmp_path)
+
+
+def test_a_reader_that_goes_away_changes_nothing(good, flawed, tmp_path):
+    for args, code in (
+        (("-m", "jobs.prepare", good, "--out", "out", "--dry-run"), 0),
+        (("-m", "jobs.prepare", good, "--out", "out", "--dry-run", "--json"), 0),
+        (("-m", "jobs.validate", flawed), 1),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        result = subprocess.run(
+            [sys.executable, *map(str, args)], cwd=tmp_path, stdout=writing, check=False,
+            stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        os.close(writing)
+        assert (result.returncode, result.stderr) == (code, "")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
