@@ -81,8 +81,8 @@ def add(
         RunError: the run broke; the dataset is as it was, and the same call goes on.
     """
     _, execution = records_of(None, execution)
-    out, exports = location_of(out, "out"), find_sources(sources)
-    changes = _checked(out, changes, on_conflict)
+    out = location_of(out, "out")
+    changes, exports = _checked(out, changes, on_conflict), find_sources(sources)
     with writing(out, "sam2prep add") as staging:
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
