@@ -74,6 +74,7 @@ def open_dataset(out: Location, *, keep_in_memory: bool = False) -> "datasets.Da
         A `datasets.DatasetDict`, as `datasets.load_from_disk(OUT/hf)` gives it.
 
     Raises:
+        UsageError: it is no location, or a URL that cannot be opened.
         OutputError: there is no finished dataset, or it has no `hf` format.
         RunError: it is damaged, cannot be read, or somebody is publishing and does not get done.
     """

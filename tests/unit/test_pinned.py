@@ -14,7 +14,7 @@ import pytest
 
 import engine
 from engine import pinned
-from engine.errors import OutputError, RunError
+from engine.errors import OutputError, RunError, UsageError
 from engine.exchange import exchange
 from engine.manifest import encode, sealed
 from engine.pinned import open_dataset
@@ -403,5 +403,8 @@ def test_a_store_that_fails(url, monkeypatch):
 
     monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", fail)
     refused(url, RunError, "cannot be read: Permission denied")
-    with pytest.raises(RunError, match="cannot be read"):
+
+
+def test_a_url_that_cannot_be_opened_is_refused_as_everywhere():
+    with pytest.raises(UsageError, match="nosuch:// is no protocol that fsspec knows"):
         open_dataset("nosuch://a/b")
