@@ -6,27 +6,20 @@ on the frames. The evidence is kept: the report and `inspect` show why.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from engine import dialect, identity, masks, rle_text
+from engine import dialect, identity
 from engine.caps import Caps
 from engine.clean_frames import clean_frames, export_stem, from_zero
 from engine.config import Config, Execution
-from engine.declared_boxes import fit_boxes
 from engine.evidence_frames import (
-    EvidenceImage,
     choose_evidence,
     evidence_images,
-    sample_masks,
-    with_image_sizes,
 )
-from engine.evidence_image import draw_as_asked
 from engine.export import CutExport, cut_export, is_known_exporter, read_metadata, read_video
-from engine.frame_json import Masklets, RawFrame, RawObject
 from engine.looks import take_looks
-from engine.mask_order import OrderDecision, decide_order
 from engine.measures import note_findings
 from engine.members import Members, content_digest, with_crcs
 from engine.pairing import ImageIndex
@@ -35,6 +28,7 @@ from engine.sav_listing import list_exports
 from engine.storage import file_name, join
 from engine.thresholds import Thresholds
 from engine.used_frames import measure_paint, paint_figures, pictures_differ
+from engine.video_dialect import VideoDialect, find_dialect
 
 __all__ = ["OpenTask", "digests_of", "give_up", "is_unchanged", "open_export", "open_source"]
 
@@ -153,7 +147,10 @@ def open_export(task: OpenTask, listed: Members | None = None) -> OpenedExport:
     signature = is_known_exporter(metadata)
     frames = choose_evidence(own_cut)
     own = evidence_images(members.location, frames, own_cut.pictured)
-    found = _find_dialect(task, frames, own, video.size, signature)
+    found = find_dialect(
+        frames, own, mask_order=task.mask_order, box_px=task.box_px, video_size=video.size,
+        signature=signature,
+    )  # fmt: skip
     found = replace(found, masklets=cut.masklets, painted=found.shows_paint(task.painted_share))
     video_id = task.video_id or _id_of(video, task.source)
     decoded = {i: e.pixels for i, e in own.items() if e.pixels is not None and not e.jpeg}
@@ -227,93 +224,12 @@ def _id_of(video: Video, source: str) -> str:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Found:
-    """The dialect of a video, with its evidence."""
-
-    grid: dialect.Grid | None
-    decision: OrderDecision
-    evidence: dialect.Evidence | None
-    notations: tuple[str, ...]
-    samples: tuple[dialect.SampleFrame, ...] = ()
-    samples_grid: tuple[int, int] | None = None
-    painted: bool = False
-    masklets: Masklets | None = None
-
-    def shows_paint(self, least: float) -> bool:
-        """Say whether so much of the masks' boundaries carries the overlay's colour."""
-        return self.evidence is not None and dialect.painted(self.evidence, least)
-
-    def drawing(self, kind: Literal["none", "small", "full"]) -> bytes | None:
-        """Draw both readings of a frame; None if that is not asked for or cannot be."""
-        if kind == "none" or self.samples_grid is None:
-            return None
-        return draw_as_asked(kind, self.samples, self.samples_grid, self.decision, self.evidence)
-
-    def to_json(self) -> dict[str, Any]:
-        sav = {"masklets": asdict(self.masklets)} if self.masklets else {}
-        return sav | {
-            "grid": list(self.grid.size) if self.grid else None,
-            "grid_by": self.grid.by if self.grid else None,
-            "order": self.decision.order,
-            "order_by": self.decision.by,
-            "order_sentence": self.decision.sentence,
-            "painted": self.painted,
-            "notations": list(self.notations),
-            "evidence": asdict(self.evidence) if self.evidence else None,
-        }
-
-
-def _find_dialect(
-    task: OpenTask,
-    frames: Sequence[RawFrame],
-    images: Mapping[int, EvidenceImage],
-    video_size: tuple[int, int] | None,
-    signature: bool,
-) -> _Found:
-    records = [item for frame in frames for item in frame.objects if item.notation]
-    unsized = [r for r in records if r.size is None and r.notation == "decimal"]
-    decoded = (image.pixels for image in images.values() if image.pixels is not None)
-    image_size = next((pixels.shape[:2] for pixels in decoded), None)
-    parsed = rle_text.parse_decimal([str(r.counts) for r in unsized])
-    sums = [
-        int(n) for n, bad in zip(masks.sums(parsed.runs), parsed.problems, strict=True) if not bad
-    ]
-    grid = dialect.find_grid(sums, image_size=image_size, video_size=video_size)
-    size = grid.size if grid else image_size or video_size
-    samples = sample_masks(frames, images, size) if size else []
-    evidence = dialect.measure(samples, size) if size else None
-    boxes = fit_boxes(with_image_sizes(frames, images), size, task.box_px) if size else None
-    decision = decide_order(
-        user=None if task.mask_order == "auto" else task.mask_order,
-        declared_column=_declares_column(records),
-        exporter_signature=signature and bool(unsized),
-        evidence=evidence,
-        boxes=boxes,
-    )
-    return _Found(
-        grid=grid,
-        decision=decision,
-        evidence=evidence,
-        samples=tuple(samples),
-        samples_grid=size,
-        notations=tuple(sorted({f"{r.notation}{' with size' if r.size else ''}" for r in records})),
-    )
-
-
-def _declares_column(records: Sequence[RawObject]) -> bool:
-    """Say whether a record is COCO's; decimal text with a wrong character in it is no such one."""
-    bare = [str(r.counts) for r in records if r.notation == "compressed" and r.size is None]
-    readable = (problem is None for problem in rle_text.parse_compressed(bare).problems)
-    return any(readable) or any(r.size is not None for r in records)
-
-
 def _video_issues(
     task: OpenTask,
     video_id: str,
     cut: CutExport,
     metadata: Mapping[str, Any],
-    found: _Found,
+    found: VideoDialect,
     *,
     of_images: Sequence[tuple[str, str]],
 ) -> Iterator[Issue]:
@@ -345,7 +261,7 @@ def _video_issues(
         yield issue("frames_not_exported", "listed in frame_indices, without a record", index)
 
 
-def _own_paint(found: _Found) -> list[tuple[str, str]]:
+def _own_paint(found: VideoDialect) -> list[tuple[str, str]]:
     """Say whether the export's own images are painted: code and message."""
     if not found.painted or found.evidence is None:
         return []
@@ -353,7 +269,7 @@ def _own_paint(found: _Found) -> list[tuple[str, str]]:
 
 
 def _given_issues(
-    task: OpenTask, found: _Found, paint: dialect.Evidence | None, differ: str | None
+    task: OpenTask, found: VideoDialect, paint: dialect.Evidence | None, differ: str | None
 ) -> list[tuple[str, str]]:
     """Say what is wrong with the frames given with --frames: code and message of each."""
     issues = []

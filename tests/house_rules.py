@@ -32,7 +32,8 @@ FLOORS = {
     " line_files picture_choice plan prepared_rows publication ray_worker repeated_frames report"
     " row_checks stages text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
-    " pipeline report_look revos_json splits swift_jsonl used_frames",
+    " pipeline report_look revos_json splits swift_jsonl used_frames"
+    " video_dialect",
     6: "extension formats survey work",
     7: "arrivals division report_gather shards verification",
     8: "dividing held_shards intake",

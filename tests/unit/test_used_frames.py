@@ -54,7 +54,9 @@ def test_the_exports_own_painted_images_are_no_clean_frames(tmp_path):
     assert list(said(found)) == ["overlay_burned_in"]
     message = said(found)["overlay_burned_in"]
     assert message.startswith("the frames given with --frames: ")
-    assert message.endswith("of the masks' boundary pixels in 6 frames carry the overlay's colour")
+    assert message.endswith(
+        "of the masks' boundary pixels, read row-major, in 6 frames carry the overlay's colour"
+    )
 
 
 @pytest.mark.parametrize("dialect", ["real", "coco"])
