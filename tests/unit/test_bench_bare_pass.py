@@ -4,12 +4,13 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 
 from benchmarks import bare_pass as module
-from benchmarks.bare_pass import bare_pass
+from benchmarks.bare_pass import Mode, bare_pass
 from benchmarks.export_pieces import Entry, Piece, list_entries, pieces_of, sample_of
 from engine.sample_export import write_sample_export
 
@@ -56,6 +57,25 @@ def test_every_byte_is_written_once(
     assert found["size_bytes"] == sum(len(content) for _, content in expected.elements())
     infos = [info for source in sources for info in zipfile.ZipFile(source).infolist()]
     assert found["stored_bytes"] == sum(info.compress_size for info in infos)
+
+
+@pytest.mark.parametrize("mode", ["digest", "zipfile"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_other_passes_write_the_same(tmp_path: Path, mode: Mode, processes: int) -> None:
+    sources = exports(tmp_path)
+    bare_pass(pieces_of(sources, processes), tmp_path / "out", processes, mode=mode)
+    assert written(tmp_path / "out") == contents(sources)
+
+
+@pytest.mark.parametrize(("mode", "share"), [("digest", 1), ("write", 0)])
+def test_a_digest_takes_every_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, share: int
+) -> None:
+    taken: list[int] = []
+    digest = SimpleNamespace(update=lambda content: taken.append(len(content)))
+    monkeypatch.setattr(module, "hashlib", SimpleNamespace(sha256=lambda: digest))
+    found = bare_pass(pieces_of(exports(tmp_path), 1), tmp_path / "out", 1, mode=mode)
+    assert sum(taken) == share * found["size_bytes"]
 
 
 def test_a_folder_is_passed_over_like_its_zip(tmp_path: Path) -> None:

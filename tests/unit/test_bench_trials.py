@@ -110,6 +110,11 @@ def test_a_further_frame_beside_the_bare_pass() -> None:
         ("bare pass", 1, 10): [1.0, 1.0, 1.0], ("bare pass", 1, 30): [5.0, 5.0, 5.0],
         ("bare pass", 2, 10): [1.0, 1.0, 1.0], ("bare pass", 2, 30): [3.0, 3.0, 3.0],
     }  # fmt: skip
+    others = {"bare pass with SHA-256": 6.0, "zipfile pass": 9.0}
+    names |= {
+        (who, n, f): [sec * f / 30 / n] * 3 for who, sec in others.items() for n in (1, 2)
+        for f in (10, 30)
+    }  # fmt: skip
     outcome = outcome_of(
         **{f"{who}, {n} at once, {f} frames": s for (who, n, f), s in names.items()}
     )
@@ -117,6 +122,7 @@ def test_a_further_frame_beside_the_bare_pass() -> None:
     assert costs["1"] == {
         "engine_ms_a_frame": 250.0, "bare_ms_a_frame": 200.0, "ratio": 1.25,
         "quartiles_of_rounds": [0.75, 1.125],
+        "other_passes_ms_a_frame": {"bare pass with SHA-256": 200.0, "zipfile pass": 300.0},
     }  # fmt: skip
     assert costs["2"]["ratio"] == 1.25
     assert scaling == {"workers": [1, 2], "engine": 2.0, "bare_pass": 2.0}
