@@ -14,17 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import masks, rle_text
-from engine.frame_json import RawObject
-from engine.masks import Order
+from engine import masks
+from engine.frame_json import RawObject, parse_masks
+from engine.masks import LONGEST_SIDE, Order
+from engine.rle_text import Runs
 
 __all__ = ["BoxFits", "fit_boxes"]
 
 # An unrelated box is within a pixel on all four sides about never, so three are more than chance.
 # One in ten may be neither's: boxes stay behind where somebody corrects a mask.
 _LEAST_MASKS, _NEARLY_ALL = 3, 0.9
-
-_LONGEST_SIDE = 2**20  # px: masks are not stretched from or to more
 
 _Size = tuple[int, int]
 _Boxes = NDArray[np.int64]
@@ -52,10 +51,9 @@ class BoxFits:
     def reading(self) -> Order | None:
         """The one reading that nearly all boxes fit which do not fit either."""
         least = max(_LEAST_MASKS, _NEARLY_ALL * (self.declared - self.both))
-        for order, fits in (("row", self.row), ("column", self.column)):
-            if fits - self.both >= least:
-                return "row" if order == "row" else "column"
-        return None
+        if self.row - self.both >= least:
+            return "row"
+        return "column" if self.column - self.both >= least else None
 
     @property
     def prove_row(self) -> bool:
@@ -78,7 +76,7 @@ def fit_boxes(
     groups: defaultdict[_Size | None, list[RawObject]] = defaultdict(list)
     for raw, image in records:
         if raw.bbox is not None and raw.size is None and raw.notation in ("decimal", "counts"):
-            other = image is not None and image != grid and max(*grid, *image) <= _LONGEST_SIDE
+            other = image is not None and image != grid and max(*grid, *image) <= LONGEST_SIDE
             groups[image if other else None].append(raw)
     found = np.zeros(5, dtype=np.int64)
     for image, raws in groups.items():
@@ -91,7 +89,7 @@ def fit_boxes(
 
 def _fits(raws: list[RawObject], grid: _Size, image: _Size | None, box_px: float) -> _Boxes:
     """The figures of `BoxFits` for masks of one image size, int64 (5,)."""
-    runs = rle_text.Runs.concat([_runs(raw) for raw in raws])
+    runs = Runs.concat([parse_masks(raw.notation or "", [raw.counts]).runs for raw in raws])
     good = np.flatnonzero((masks.sums(runs) == grid[0] * grid[1]) & (masks.areas(runs) > 0))
     runs = runs.take(good)
     declared = np.array([raws[k].bbox for k in good.tolist()]).reshape(-1, 4)
@@ -108,13 +106,7 @@ def _fits(raws: list[RawObject], grid: _Size, image: _Size | None, box_px: float
     return np.array([good.size, *(np.count_nonzero(each) for each in figures)])
 
 
-def _runs(raw: RawObject) -> rle_text.Runs:
-    if raw.notation == "decimal":
-        return rle_text.parse_decimal([str(raw.counts)]).runs
-    return rle_text.parse_counts([raw.counts]).runs
-
-
-def _boxes(runs: rle_text.Runs, grid: _Size, size: _Size, order: Order) -> _Boxes:
+def _boxes(runs: Runs, grid: _Size, size: _Size, order: Order) -> _Boxes:
     if size == grid:
         return masks.boxes(runs, grid, order=order)
     return masks.boxes(masks.stretch(runs, grid, size, order=order), size, order="column")

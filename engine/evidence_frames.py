@@ -5,32 +5,32 @@ taken anyway (`engine.looks`), and a few more where these leave the widest gaps.
 anywhere: that other exports choose the same goes before an even spacing there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import rle_text
 from engine.dialect import SampleFrame, SampleMask, sample_indices
 from engine.export import CutExport, sample_frames
-from engine.frame_json import RawFrame, RawObject
+from engine.frame_json import RawFrame, RawObject, parse_masks
 from engine.looks import choose_frames
 from engine.members import Member, MemberError, read_member
 from engine.pixels import decode_rgb, is_jpeg
 
 __all__ = [
+    "FOR_PAINT",
     "EvidenceImage",
     "choose_evidence",
     "evidence_images",
     "fill_gaps",
+    "first_size",
     "sample_masks",
     "with_image_sizes",
 ]
 
 # Paint is all or nothing: 6 frames show it in every measured video.
-_FOR_ORDER, _FOR_PAINT = 16, 6
+_FOR_ORDER, FOR_PAINT = 16, 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,11 @@ class EvidenceImage:
     pixels: NDArray[np.uint8] | None = None
     jpeg: bool = False
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) in px; None if it cannot be decoded."""
+        return None if self.pixels is None else (self.pixels.shape[0], self.pixels.shape[1])
+
 
 def choose_evidence(cut: CutExport) -> list[RawFrame]:
     """Choose frames: fewer where records say their order, and only paint is left to be found."""
@@ -55,16 +60,21 @@ def choose_evidence(cut: CutExport) -> list[RawFrame]:
     frames = [f for f, _ in sample_frames(cut, [cut.sampleable[indices[p]] for p in places])]
     if not any(item.size is not None for frame in frames[:1] for item in frame.objects):
         return frames
-    reach = len(indices) / (_FOR_PAINT - 1) / 2
+    reach = len(indices) / (FOR_PAINT - 1) / 2
     few = set()
-    for wish in sample_indices(len(indices), _FOR_PAINT):
+    for wish in sample_indices(len(indices), FOR_PAINT):
         near = [place for place in looked if abs(place - wish) <= reach]
-        few.add(indices[min(near or places, key=partial(_distance, wish))])
+        few.add(indices[_nearest(near or places, wish)])
     return [frame for frame in frames if frame.frame_index in few]
 
 
-def _distance(a: int, b: int) -> int:
-    return abs(a - b)
+def _nearest(places: Sequence[int], wish: int) -> int:
+    return min(places, key=lambda place: abs(place - wish))
+
+
+def first_size(images: Iterable[EvidenceImage]) -> tuple[int, int] | None:
+    """Give (height, width) of the first image that can be decoded."""
+    return next((image.size for image in images if image.size is not None), None)
 
 
 def fill_gaps(places: Sequence[int], n: int, limit: int) -> list[int]:
@@ -125,11 +135,6 @@ def sample_masks(
         images: by frame index.
         size: (height, width) of the grid.
     """
-    parse = {
-        "decimal": rle_text.parse_decimal,
-        "compressed": rle_text.parse_compressed,
-        "counts": rle_text.parse_counts,
-    }
     samples = []
     for frame in frames:
         pixels = images[frame.frame_index].pixels
@@ -138,7 +143,7 @@ def sample_masks(
         good = []
         for position, item in enumerate(frame.objects):
             if item.notation is not None:
-                runs = parse[item.notation]([item.counts]).runs.mask(0)
+                runs = parse_masks(item.notation, [item.counts]).runs.mask(0)
                 if int(runs.sum()) == size[0] * size[1]:
                     good.append(SampleMask(counts=runs, position=position))
         samples.append(SampleFrame(frame_index=frame.frame_index, pixels=pixels, masks=tuple(good)))
@@ -154,9 +159,4 @@ def with_image_sizes(
         frames: as chosen.
         images: by frame index.
     """
-    found: list[tuple[RawObject, tuple[int, int] | None]] = []
-    for frame in frames:
-        pixels = images[frame.frame_index].pixels
-        size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
-        found += [(raw, size) for raw in frame.objects]
-    return found
+    return [(raw, images[frame.frame_index].size) for frame in frames for raw in frame.objects]

@@ -307,16 +307,18 @@ def _pass(
     used: set[str] = set()
     pictured: dict[int, Member] = {}
     all_meant: set[int] = set()
-    ordinal = 0
     for chunk in iter_member(members.location, members[members.annotations]):
         elements = cutter.feed(chunk)
         for element, start in zip(elements, cutter.starts, strict=True):
+            ordinal = ranges.added
             record = parse_json(element, f"{where}: record {ordinal}", starts=((0, start),))
             stride = step if cutter.key == "masklet" else None
             index, name, has_objects = peek(record, ordinal=ordinal, step=stride)
             meant = meant_index(record) if index is None else index
-            own = images.in_order[ordinal : ordinal + 1]
-            found = own if by_position else images.find(meant, name)
+            if by_position:
+                found = images.in_order[ordinal : ordinal + 1]
+            else:
+                found = images.find(meant, name)
             if index is None:
                 all_meant.update(() if meant is None else (meant,))
             else:
@@ -331,7 +333,6 @@ def _pass(
                     among.setdefault(index, ordinal)
             used.update(image.name for image in found)
             ranges.add(element, None, found)
-            ordinal += 1
     document = parse_json(cutter.finish(), where, starts=cutter.head_starts)
     head = document if isinstance(document, Mapping) else {}
     masklets = None

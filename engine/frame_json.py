@@ -8,11 +8,17 @@ so that one bad object costs one frame and not the export.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
-from engine.rle_text import looks_decimal
+from engine.rle_text import (
+    Parsed,
+    looks_decimal,
+    parse_compressed,
+    parse_counts,
+    parse_decimal,
+)
 
 __all__ = [
     "MaskNotation",
@@ -21,6 +27,7 @@ __all__ = [
     "RawObject",
     "as_written",
     "meant_index",
+    "parse_masks",
     "peek",
     "read_frame",
 ]
@@ -331,6 +338,20 @@ def meant_index(element: object) -> int | None:
     if isinstance(index, float) and index.is_integer():
         index = int(index)
     return index if _is_whole(index) and 0 <= index <= _MOST else None
+
+
+def parse_masks(notation: str, counts: Sequence[object]) -> Parsed:
+    """Parse the masks of records of one notation.
+
+    Args:
+        notation: a `MaskNotation`.
+        counts: of records with it.
+    """
+    if notation == "compressed":
+        return parse_compressed([str(text) for text in counts])
+    if notation == "decimal":
+        return parse_decimal([str(text) for text in counts])
+    return parse_counts([list(c) if isinstance(c, list) else [c] for c in counts])
 
 
 def peek(

@@ -18,12 +18,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import masks, rle_text
+from engine import masks
 from engine.caps import Caps
 from engine.centroids import centroids
-from engine.frame_json import RawObject
+from engine.frame_json import RawObject, parse_masks
 from engine.masks import Order
-from engine.rle_text import Parsed, Runs
+from engine.rle_text import Runs
 from engine.thresholds import Thresholds
 
 __all__ = ["CheckedMask", "MaskReading", "MaskToCheck", "check_masks"]
@@ -124,7 +124,7 @@ def _check_batch(records: Sequence[MaskToCheck], reading: MaskReading) -> list[C
             groups[record.raw.notation or "", grid, record.size].append(i)
     for (notation, grid, size), places in groups.items():
         raws = [records[i].raw for i in places]
-        parsed = _parse(notation, [raw.counts for raw in raws])
+        parsed = parse_masks(notation, [raw.counts for raw in raws])
         runs, totals = parsed.runs, masks.sums(parsed.runs)
         whole = totals == grid[0] * grid[1]  # a mask with a problem has no runs, and the sum 0
         for k in np.flatnonzero(~whole).tolist():
@@ -161,14 +161,6 @@ def _wrong_sum(raw: RawObject, total: int, grid: _Size) -> tuple[str, str]:
     """A record that says its own size contradicts itself; one that does not is on another grid."""
     code = "mask_size_mismatch" if raw.size is None else "mask_malformed"
     return code, f"runs sum to {total}, expected {grid[0] * grid[1]} ({grid[0]}*{grid[1]})"
-
-
-def _parse(notation: str, counts: list[object]) -> Parsed:
-    if notation == "compressed":
-        return rle_text.parse_compressed([str(text) for text in counts])
-    if notation == "decimal":
-        return rle_text.parse_decimal([str(text) for text in counts])
-    return rle_text.parse_counts([list(c) if isinstance(c, list) else [c] for c in counts])
 
 
 def _bad(code: str, message: str) -> CheckedMask:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from engine.rle_text import Runs, ranges
 
 __all__ = [
+    "LONGEST_SIDE",
     "Order",
     "areas",
     "boundary",
@@ -42,7 +43,7 @@ Order: TypeAlias = Literal["column", "row"]
 
 _Ints: TypeAlias = NDArray[np.int64]
 
-_LONGEST_SIDE = 2**20  # px: with it every product below stays inside int64
+LONGEST_SIDE = 2**20  # px: with it every product below stays inside int64
 _PIECE_RUNS = 1 << 15  # written at once: the arrays of a piece stay in the processor's cache
 _PIECE_EDGES = 1 << 21  # vertical edges handled at once, at worst: 16 MiB an array
 
@@ -241,8 +242,8 @@ def stretch(
     Raises:
         ValueError: a sum that is not gh * gw, or a side not from 1 to 2**20.
     """
-    if min(*grid, *size) < 1 or max(*grid, *size) > _LONGEST_SIDE:
-        raise ValueError(f"sizes {grid}, {size}: expected sides of 1 to {_LONGEST_SIDE}")
+    if min(*grid, *size) < 1 or max(*grid, *size) > LONGEST_SIDE:
+        raise ValueError(f"sizes {grid}, {size}: expected sides of 1 to {LONGEST_SIDE}")
     wrong = np.flatnonzero((sums(runs) != grid[0] * grid[1]) & (runs.sizes > 0))
     if wrong.size:
         got = int(sums(runs)[wrong[0]])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine import dialect
 from engine.dialect import Evidence
-from engine.evidence_frames import evidence_images, sample_masks
+from engine.evidence_frames import FOR_PAINT, evidence_images, first_size, sample_masks
 from engine.export import CutExport
 from engine.frame_json import RawFrame
 from engine.identity import distance
@@ -20,8 +20,6 @@ from engine.looks import choose_frames, compare, take_looks
 from engine.records import Look
 
 __all__ = ["differing", "measure_paint", "paint_figures", "pictures_differ"]
-
-_FOR_PAINT = 6  # frames: paint is all or nothing
 
 # Drawn videos of 8 frames, one to four objects, own images painted. Right clean frames, 316 videos
 # each (64x48 to 640x360) as PNG, as JPEG 50, at a third to double the size, by the other matrix of
@@ -51,10 +49,9 @@ def measure_paint(
         What a few of them show; None if none can be looked at.
     """
     there = [frame for frame in frames if frame.frame_index in cut.pictured]
-    few = [there[place] for place in dialect.sample_indices(len(there), _FOR_PAINT)]
+    few = [there[place] for place in dialect.sample_indices(len(there), FOR_PAINT)]
     images = evidence_images(location, few, cut.pictured)
-    sizes = (image.pixels.shape[:2] for image in images.values() if image.pixels is not None)
-    size = grid or next(((height, width) for height, width in sizes), None)
+    size = grid or first_size(images.values())
     return dialect.measure(sample_masks(few, images, size), size) if size else None
 
 

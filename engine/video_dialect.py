@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from engine import dialect, masks, rle_text
 from engine.declared_boxes import fit_boxes
-from engine.evidence_frames import EvidenceImage, sample_masks, with_image_sizes
+from engine.evidence_frames import EvidenceImage, first_size, sample_masks, with_image_sizes
 from engine.evidence_image import draw_as_asked
 from engine.frame_json import Masklets, RawFrame, RawObject
 from engine.mask_order import OrderDecision, decide_order
@@ -84,8 +84,7 @@ def find_dialect(
     """
     records = [item for frame in frames for item in frame.objects if item.notation]
     unsized = [r for r in records if r.size is None and r.notation == "decimal"]
-    decoded = (image.pixels for image in images.values() if image.pixels is not None)
-    image_size = next((pixels.shape[:2] for pixels in decoded), None)
+    image_size = first_size(images.values())
     parsed = rle_text.parse_decimal([str(r.counts) for r in unsized])
     sums = [
         int(n) for n, bad in zip(masks.sums(parsed.runs), parsed.problems, strict=True) if not bad
