@@ -1,7 +1,7 @@
 """The frames of an export that are looked at: which they are, their pixels, and their masks.
 
 Trade-off: decoding an image is most of what opening costs, so they are those of which looks are
-taken anyway (`engine.looks`), and a few more where these leave the widest gaps. Looks alone may lie
+taken anyway (`engine.looks`), and a few more where these leave wide gaps. Looks alone may lie
 anywhere: that other exports choose the same goes before an even spacing there.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.dialect import SampleFrame, SampleMask, sample_indices
 from engine.export import CutExport, sample_frames
 from engine.frame_json import RawFrame, RawObject, parse_masks
-from engine.looks import choose_frames
+from engine.looks import LOOKS, choose_frames
 from engine.members import Member, MemberError, read_member
 from engine.pixels import decode_rgb, is_jpeg
 
@@ -30,7 +30,8 @@ __all__ = [
 ]
 
 # Paint is all or nothing: 6 frames show it in every measured video.
-_FOR_ORDER, FOR_PAINT = 16, 6
+FOR_PAINT = 6
+_MOST = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def choose_evidence(cut: CutExport) -> list[RawFrame]:
     indices = sorted(cut.sampleable)
     looks = set(choose_frames(cut.pictured))
     looked = [place for place, index in enumerate(indices) if index in looks]
-    places = fill_gaps(looked, len(indices), _FOR_ORDER)
+    places = fill_gaps(looked, len(indices), LOOKS, _MOST)
     frames = [f for f, _ in sample_frames(cut, [cut.sampleable[indices[p]] for p in places])]
     if not any(item.size is not None for frame in frames[:1] for item in frame.objects):
         return frames
@@ -77,22 +78,26 @@ def first_size(images: Iterable[EvidenceImage]) -> tuple[int, int] | None:
     return next((image.size for image in images if image.size is not None), None)
 
 
-def fill_gaps(places: Sequence[int], n: int, limit: int) -> list[int]:
+def fill_gaps(places: Sequence[int], n: int, least: int, most: int) -> list[int]:
     """Add places to those that are chosen, each in the middle of the widest gap.
 
     Args:
-        places: of some of n things in a row; ascending, distinct, at most `limit`.
+        places: of some of n things in a row; ascending, distinct, at most `most`.
         n: how many there are.
-        limit: how many shall be chosen, if there are as many.
+        least: how many shall be chosen, if there are as many.
+        most: how many may be chosen where a gap is left that holds more than a fifth of them all:
+            no even choice of `FOR_PAINT` leaves a wider one.
 
     Returns:
         Places in [0, n), ascending; the gaps before the first and behind the last count, too.
     """
     chosen = list(places)
-    while len(chosen) < min(n, limit):
+    while len(chosen) < min(n, most):
         edges = [-1, *chosen, n]
-        gap, at = max((edges[i + 1] - edges[i], -i) for i in range(len(edges) - 1))
-        chosen.insert(-at, edges[-at] + gap // 2)
+        apart, at = max((edges[i + 1] - edges[i], -i) for i in range(len(edges) - 1))
+        if len(chosen) >= least and (apart - 1) * (FOR_PAINT - 1) <= n:
+            break
+        chosen.insert(-at, edges[-at] + apart // 2)
     return chosen
 
 

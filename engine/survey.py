@@ -1,6 +1,6 @@
 """Opening an export: what holds for the whole video, settled before its first row exists.
 
-One pass cuts the annotations into ranges; then a sample of at most 16 frames is looked at, to find
+One pass cuts the annotations into ranges; then a sample of 12 to 16 frames is looked at, to find
 by evidence which grid the masks are on, in which order their runs go, and whether they are painted
 on the frames. The evidence is kept: the report and `inspect` show why.
 """
