@@ -264,19 +264,19 @@ def course_of(scenario: Scenario, place: DiskPlace | StorePlace) -> Course:
 
 
 def _written() -> int | None:
-    """Bytes that this process has written, by any way, as the kernel counts them.
+    """Bytes that the threads of this process have written, by any way, as the kernel counts them.
 
-    But for those of threads that call themselves something else than their process: a Ray instance
-    of other tests keeps a log, whatever runs meanwhile.
+    Those that have ended do not count, nor those that call themselves something else than their
+    process: a Ray instance of other tests, even one that has ended, keeps a log by such threads.
     """
     process = Path("/proc/self")
     if not (process / "io").exists():
         return None
-    written, name = _bytes_written(process), (process / "comm").read_text()
+    written, name = 0, (process / "comm").read_text()
     for thread in (process / "task").iterdir():
-        with suppress(FileNotFoundError):  # a thread that ended in between
-            if (thread / "comm").read_text() != name:
-                written -= _bytes_written(thread)
+        with suppress(FileNotFoundError):
+            if (thread / "comm").read_text() == name:
+                written += _bytes_written(thread)
     return written
 
 
