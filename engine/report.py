@@ -11,6 +11,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,25 +219,11 @@ def render_page(
         weights: as for `write_report`.
         texts: as for `write_report`.
     """
-    import jinja2  # only a run that writes a report pays for it
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        loader=jinja2.FileSystemLoader(_FOLDER),
-    )  # fmt: skip
-    environment.filters |= {
-        "address": picture_address, "area_histogram": area_histogram, "bytes": bytes_text,
-        "by_video": frames_by_video, "count": count_text, "example_parts": example_parts,
-        "heat_map": heat_map, "kinds": kinds, "kinds_of_classes": kinds_of_classes,
-        "objects_histogram": objects_histogram, "pairs": pairs, "percent": percent_text,
-        "points": points_text, "short": shorten, "stretches": stretches_path,
-        "told_sentence": told_sentence, "track_marks": track_marks, "video_rows": video_rows,
-    }  # fmt: skip
     certificate = split.get("certificate") if split else None
     told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
     proofs, proofs_omitted = evidence(material)
     style, script = (_part(name) for name in ("report.css", "report.js"))
-    return environment.get_template("report.html").render(
+    page: str = _template().render(
         report=document,
         split=split,
         splits=split_rows(certificate, SPLIT_NAMES) if certificate else [],
@@ -259,6 +246,27 @@ def render_page(
         script=script,
         script_digest=_digest(script),
     )
+    return page
+
+
+@cache
+def _template() -> Any:
+    """The page's template; compiling it takes longer than rendering the page of a small run."""
+    import jinja2  # only a run that writes a report pays for it
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(_FOLDER),
+    )  # fmt: skip
+    environment.filters |= {
+        "address": picture_address, "area_histogram": area_histogram, "bytes": bytes_text,
+        "by_video": frames_by_video, "count": count_text, "example_parts": example_parts,
+        "heat_map": heat_map, "kinds": kinds, "kinds_of_classes": kinds_of_classes,
+        "objects_histogram": objects_histogram, "pairs": pairs, "percent": percent_text,
+        "points": points_text, "short": shorten, "stretches": stretches_path,
+        "told_sentence": told_sentence, "track_marks": track_marks, "video_rows": video_rows,
+    }  # fmt: skip
+    return environment.get_template("report.html")
 
 
 def _thresholds(held: Mapping[str, float]) -> list[tuple[str, float, float]]:

@@ -12,7 +12,6 @@ from functools import cache, partial
 from pathlib import Path
 from unittest import mock
 
-import jinja2
 import pyarrow as pa
 import pytest
 
@@ -88,21 +87,6 @@ def scenarios(tmp_path_factory):
         )
         for name, (before, command) in SCENARIOS.items()
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def templates_compiled_once():
-    """Half of the time of such a small run is the compilation of the report's templates."""
-    with pytest.MonkeyPatch.context() as patched:
-        compile_template, done = jinja2.Environment.compile, {}
-
-        def once(self, source, name=None, filename=None, **more):
-            if source not in done:
-                done[source] = compile_template(self, source, name, filename, **more)
-            return done[source]
-
-        patched.setattr(jinja2.Environment, "compile", once)
-        yield
 
 
 @pytest.fixture(scope="module")
