@@ -136,6 +136,11 @@ def _edges(start: int, stop: int, size: int, steps: int) -> tuple[int, int]:
     return low, high
 
 
+def _bins(low: int, high: int) -> tuple[int, int]:
+    """Both edges as bins: there is none behind the last."""
+    return min(low, _BINS - 2), min(high, _BINS - 1)
+
+
 def box_text(box: Box, width: int, height: int, style: BoxStyle) -> str:
     """Write a box.
 
@@ -163,8 +168,8 @@ def box_text(box: Box, width: int, height: int, style: BoxStyle) -> str:
         values = (f"{value / 1000:.3f}" for value in (left, top, right, bottom))
         return f"[{', '.join(values)}]"
     if style.name == "loc1024":
-        tokens = (min(value, _BINS - 1) for value in (top, left, bottom, right))
-        return "".join(f"<loc{value:04d}>" for value in tokens)
+        (left, right), (top, bottom) = _bins(left, right), _bins(top, bottom)
+        return "".join(f"<loc{value:04d}>" for value in (top, left, bottom, right))
     return f"[{left}, {top}, {right}, {bottom}]"
 
 
@@ -206,9 +211,10 @@ def box_slack(width: int, height: int, style: BoxStyle) -> tuple[float, float]:
     """Give how far an edge that was written and read again may be off, across and down, in pixels.
 
     One step of the notation: half of it by rounding, all of it for a box smaller than a step, and
-    for the last of PaliGemma's bins.
+    for the last of PaliGemma's bins; two where such a box is at the far edge.
     """
     if style.name in ("xywh", "xyxy"):
         return 0.0, 0.0
     to = _scale(width, height, style)
-    return to.size[0] / to.steps[0], to.size[1] / to.steps[1]
+    steps = 2 if style.name == "loc1024" else 1
+    return steps * to.size[0] / to.steps[0], steps * to.size[1] / to.steps[1]

@@ -22,13 +22,14 @@ _TASKS = ["image-text-to-text", "object-detection", "image-segmentation"]
 
 _COLUMNS = {
     "id": "`<video_id>/<frame_index>`, unique",
-    "image": "the frame, bytes as in the export",
+    "image": "the frame",
+    "images": "the frame, in a list of one",
     "conversations": "question and answer pairs, `<image>` first",
     "messages": "the same as role and content blocks",
     "masks": "COCO compressed RLE in image pixels: `pycocotools.mask.decode(row['masks'][i])`",
     "bounding_boxes": "x, y, width, height in pixels, from the masks",
     "labels": "one a mask, as `object_ids`, `areas` (pixels) and `confidences` are",
-    "video_id": "frames of a video look alike: see the split below",
+    "video_id": "frames of a video look alike: see the splits above",
     "frame_index": "in the video, as `timestamp_sec` (seconds) is",
     "width": "in pixels, as `height` is",
 }
@@ -62,6 +63,7 @@ def card_text(
     split_bytes: Mapping[str, int],
     *,
     content: str,
+    movable: bool = True,
 ) -> str:
     """Write the card.
 
@@ -72,6 +74,7 @@ def card_text(
         split_bytes: size of the Arrow files by split, in the order of the splits; one without rows
             is not among them.
         content: digest of the files: `datasets` keys its cache by this header.
+        movable: it holds its images, instead of naming them by their paths on this machine.
 
     Returns:
         Markdown with a YAML header.
@@ -103,7 +106,7 @@ def card_text(
             "dataset_size": sum(split_bytes.values()),
         },
     )
-    body = "\n".join(_body(document, split, sizes, columns))
+    body = "\n".join(_body(document, split, sizes, columns, movable=movable))
     return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
 
 
@@ -112,7 +115,10 @@ def _body(
     split: Mapping[str, Any],
     sizes: Mapping[str, int],
     columns: Mapping[str, Any],
+    *,
+    movable: bool,
 ) -> list[str]:
+    hub = ['data = datasets.load_dataset("NAMESPACE/NAME")          # from the hub']
     lines = [
         "# Video frames with SAM 2 masks",
         "",
@@ -125,9 +131,11 @@ def _body(
         "```python",
         "import datasets",
         'data = datasets.load_from_disk("PATH OF THIS FOLDER")   # a local copy',
-        'data = datasets.load_dataset("NAMESPACE/NAME")          # from the hub',
+        *(hub if movable else []),
         "```",
     ]
+    if not movable:
+        lines += ["", "Images are named by their full paths: it is read where it was written."]
     lines += ["", "## Splits", "", "| split | frames |", "|---|---|"]
     lines += [f"| {name} | {size:,} |" for name, size in sizes.items()]
     lines += ["", f"Split: {split['strategy']}, seed {split['seed']}.", "", "## Columns", ""]

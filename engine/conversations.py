@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
 
-from engine.box_text import BoxStyle, box_text
+from engine.box_text import Box, BoxStyle, box_text
 from engine.class_words import class_nouns
 from engine.english import Inflection, Noun
 from engine.existence import Odds, deniable
@@ -134,10 +134,9 @@ def compose(
     ]
     if not objects:
         return [nothing(scene)]
-    same = Counter(boxes)
     steps = plan_turns(
         scene.groups, [each.area for each in objects], pick, polar=polar,
-        single=[at for at, text in enumerate(boxes) if same[text] == 1],
+        single=_alone_in_their_boxes([each.box for each in objects], boxes),
     )  # fmt: skip
     return [turn_of(scene, turn, step) for turn, step in enumerate(steps)]
 
@@ -179,6 +178,22 @@ def messages(
             content.insert(0, {"type": "image", "text": None})
         blocks.append({"role": _ROLES[turn["from"]], "content": content})
     return blocks
+
+
+def _alone_in_their_boxes(boxes: Sequence[Box], texts: Sequence[str]) -> list[int]:
+    """Find the objects whose box no other is written as, and that have no other's middle in it."""
+    same = Counter(texts)
+    middles = [(2 * x + w, 2 * y + h) for x, y, w, h in boxes]
+    return [
+        at
+        for at, (x, y, w, h) in enumerate(boxes)
+        if same[texts[at]] == 1
+        and not any(
+            2 * x <= across <= 2 * (x + w) and 2 * y <= down <= 2 * (y + h)
+            for other, (across, down) in enumerate(middles)
+            if other != at
+        )
+    ]
 
 
 def _asked(

@@ -59,7 +59,8 @@ _MASS = _set(
     "water sky grass snow sand mud ice smoke fog steam dust blood hair fur clothing furniture "
     "vegetation terrain luggage baggage traffic equipment jewelry jewellery rice bread butter "
     "cheese meat food milk coffee tea juice soup paper wood metal glassware cutlery trash garbage "
-    "rubbish litter debris foliage sunlight tennis news gravel soil dirt pavement asphalt"
+    "rubbish litter debris foliage sunlight tennis news gravel soil dirt pavement asphalt "
+    "data money software hardware information art chess"
 )
 # Words that name no class: "the other" and "the unknown" read as something else.
 _NO_CLASS = _set(
@@ -67,7 +68,11 @@ _NO_CLASS = _set(
     "thing things stuff something objects label class all any it"
 )
 _ACRONYMS = _set("suv atv utv uav led lcd mri rv tv hdtv usb ufo pc atm agv ev id")
-_DETERMINERS = _set("a an the my your his her its our their this that these those")
+# What counts or denies: "the two dogs" of one object, "a no dog".
+_DETERMINERS = _set(
+    "a an the my your his her its our their this that these those no not some many several few "
+    "every each both two three four five six seven eight nine ten"
+)
 _PREPOSITIONS = _set(
     "of in on with without at for from to by under over near behind beside against"
 )

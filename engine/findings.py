@@ -337,15 +337,15 @@ CODES: dict[str, FindingCode] = {
     ),
     "label_placeholder": _warning(
         "label",
-        "label ({percent}) names nothing (object_<id>)",
-        "labels ({percent}) name nothing (object_<id>)",
-        "Name them with --label-map, or in the annotation tool: object_0 is no word.",
+        "label ({percent}) names nothing (such as object_<id>)",
+        "labels ({percent}) name nothing (such as object_<id>)",
+        "Name them with --label-map, or in the annotation tool: texts speak of a tracked object.",
     ),
     "label_variants": _warning(
         "label",
-        "label ({percent}) differs from another only in case, blanks or Unicode form",
-        "labels ({percent}) differ from another only in case, blanks or Unicode form",
-        "Use one spelling; the labels are kept apart as they are.",
+        "label ({percent}) reads as another does, but for case or blanks",
+        "labels ({percent}) read as another does, but for case or blanks",
+        "Use one spelling (--label-map); labels are kept apart, texts may take them for one class.",
     ),
     "class_imbalance": _warning(
         "class",

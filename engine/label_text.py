@@ -11,7 +11,7 @@ from functools import lru_cache
 
 __all__ = ["clean_label", "forbidden_in"]
 
-_LABEL_CHARS = 60
+_LABEL_CHARS = 200
 _FORBIDDEN = re.compile(
     r"<image>|<video>|<audio>|</s>|<\|im_end\|>|<bbox>|<ref-object>|\[/INST\]|USER:|ASSISTANT:"
     r"| ### |^\s*assistant",
@@ -37,7 +37,7 @@ def forbidden_in(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def clean_label(label: str) -> str:
-    """Give a label as text: one line, at most 60 characters, no controls, nothing forbidden.
+    """Give a label as text: one line, at most 200 characters, no controls, nothing forbidden.
 
     Brackets become round, since square ones mark boxes. Repeated until stable, because what is
     taken out can bring together what is forbidden (`<im<x>age>`).

@@ -180,7 +180,10 @@ class Outcome:
                     stored[name] += file.size_bytes
             columns = columns_with(self.config.hf_image_column)
             content = content_digest("hf", built.files)
-            text = card_text(document, built.split, columns, stored, content=content)
+            text = card_text(
+                document, built.split, columns, stored, content=content,
+                movable=self.config.images != "path",
+            )  # fmt: skip
             cards["hf/README.md"] = text.encode()
         return [
             write_bytes(join(self.staging, name), text, name=name)

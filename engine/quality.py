@@ -5,7 +5,6 @@ recommendation. The status follows from the severities alone: one error fails, o
 """
 
 import unicodedata
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 
 from engine.balance import class_advice, missing_instances
 from engine.findings import CODES, Severity, sentence
+from engine.label_text import clean_label
 from engine.policy import Policy
 from engine.records import Issue, issue_table
 from engine.visible import visible
@@ -129,28 +129,32 @@ def count_labels(labels: pa.ChunkedArray) -> dict[str, int]:
 
 
 def is_placeholder(label: str) -> bool:
-    """Say whether a label is the exporter's own `object_<id>`: nobody named the object."""
-    head, _, number = label.strip().lower().partition("_")
-    return head == "object" and number.isascii() and number.isdigit()
+    """Say whether nobody named the object, as by the exporter's own `object_<id>`."""
+    return not clean_label(label)
 
 
 def label_issues(class_counts: Mapping[str, int]) -> list[Issue]:
-    """Find labels that name nothing, and labels that differ in writing only."""
+    """Find labels that name nothing, and labels that differ in writing only or read the same."""
     issues = [
         Issue(code="label_placeholder", source="", message=f"{label}: {count} objects")
         for label, count in sorted(class_counts.items())
         if is_placeholder(label)
     ]
-    variants: defaultdict[str, list[str]] = defaultdict(list)
+    first: dict[str, str] = {}
     for label in sorted(class_counts):
-        folded = unicodedata.normalize("NFKC", label).casefold()
-        variants["".join(folded.split())].append(label)
-    for labels in variants.values():
-        issues += [
-            Issue(code="label_variants", source="", message=f"{label!r} beside {labels[0]!r}")
-            for label in labels[1:]
-        ]
+        ways = [_folded(label), _folded(clean_label(label) or label)]
+        before = next((first[way] for way in ways if way in first), None)
+        if before is not None:
+            issues.append(
+                Issue(code="label_variants", source="", message=f"{label!r} beside {before!r}")
+            )
+        for way in ways:
+            first.setdefault(way, before or label)
     return issues
+
+
+def _folded(label: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def imbalance_of(class_counts: Mapping[str, int], threshold: float) -> dict[str, Any] | None:

@@ -88,7 +88,8 @@ def with_placeholders(
 
     Returns:
         The conversation as role and content; and of each `<bbox>` in it, in order, which object's
-        box it stands for. Boxes that are written alike are told apart by their order in the turn.
+        box it stands for. Boxes that are written alike, which differ by less than a step of the
+        notation, are told apart by their order in the turn alone.
     """
     objects: dict[str, list[int]] = {}
     for at, text in enumerate(written):

@@ -106,7 +106,7 @@ def plan_turns(
         areas: one an object, pixels; beyond fifty objects the largest are listed, of equal ones the
             earlier.
         pick: chooses a number in [0, n) for the name of a choice and n.
-        single: objects that a box can stand for, since it is no other's.
+        single: objects that a box can stand for: it is no other's, and none other is inside.
         polar: questions about existence, at most two; at most one of them mixed.
 
     Returns:

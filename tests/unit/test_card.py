@@ -12,7 +12,7 @@ from huggingface_hub.repocard import metadata_load
 import engine
 from engine import Config, Execution
 from engine.card import card_text, yaml_features
-from engine.hf_columns import COLUMNS, QUARANTINE_COLUMNS, arrow_schema
+from engine.hf_columns import COLUMNS, QUARANTINE_COLUMNS, arrow_schema, columns_with
 from engine.sample_export import write_sample_export
 
 HERE = Execution(runner="local")
@@ -82,6 +82,21 @@ def test_an_empty_split_is_not_promised():
     (config,) = header["configs"]
     assert [each["split"] for each in config["data_files"]] == ["train", "validation"]
     assert "test" not in text.split("## Columns")[0]
+
+
+def test_every_image_column_is_described():
+    for wanted in ("image", "images", "both"):
+        text = card_text(DOCUMENT, SPLIT, columns_with(wanted), {"train": 100}, content="0")
+        for name in ("image", "images"):
+            assert (f"| `{name}` |" in text) == (wanted in (name, "both"))
+
+
+def test_what_names_its_images_by_path_is_not_sent_to_the_hub():
+    sizes = {"train": 100}
+    text = card_text(DOCUMENT, SPLIT, COLUMNS, sizes, content="0", movable=False)
+    assert "load_dataset" not in text
+    assert "full paths" in text
+    assert "full paths" not in card_text(DOCUMENT, SPLIT, COLUMNS, sizes, content="0")
 
 
 def test_the_same_input_gives_the_same_card_and_no_version():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -220,8 +221,34 @@ def test_unnamed_objects_are_never_called_by_a_word(label):
 
 
 def test_long_labels_are_capped():
-    assert "x" * 60 in said("x" * 500)
-    assert "x" * 61 not in said("x" * 500)
+    assert "x" * 200 in said("x" * 500)
+    assert "x" * 201 not in said("x" * 500)
+
+
+STAGE = VisibleObject(label="stage", box=(0, 0, 100, 100), area=5000)
+SINGER = VisibleObject(label="singer", box=(10, 10, 20, 50), area=800)
+
+
+@pytest.mark.parametrize(
+    ("beside", "asked"),
+    [
+        (SINGER, {"[100, 100, 300, 600]"}),  # inside the stage's box there is more than a stage
+        (replace(SINGER, box=(70, 70, 29, 29)), {"[700, 700, 990, 990]"}),
+        (replace(SINGER, box=(90, 90, 110, 110)), {"[0, 0, 500, 500]", "[450, 450, 1000, 1000]"}),
+    ],
+)
+def test_what_a_box_contains_is_asked_where_one_thing_is_in_it(beside, asked):
+    side = 100 if beside.box[2] < 100 else 200
+    found = set()
+    for number in range(300):
+        turns = compose(
+            TextRules(), frame_id=f"v/{number:06d}", width=side, height=side,
+            objects=[STAGE, beside],
+        )  # fmt: skip
+        for turn in turns:
+            if turn.kind in ("segment_box", "box_to_label"):
+                found |= set(re.findall(r"\[\d[^]]*\]", turn.question))
+    assert found == asked
 
 
 def test_a_frame_without_visible_objects_claims_nothing():

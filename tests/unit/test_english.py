@@ -66,6 +66,10 @@ def test_joined():
         ("café", '1 object labelled "café"', '2 objects labelled "café"'),
         ("player 1", '1 object labelled "player 1"', '2 objects labelled "player 1"'),
         ("the man", '1 object labelled "the man"', '2 objects labelled "the man"'),
+        ("two dogs", '1 object labelled "two dogs"', '2 objects labelled "two dogs"'),
+        ("no dog", '1 object labelled "no dog"', '2 objects labelled "no dog"'),
+        ("not visible", '1 object labelled "not visible"', '2 objects labelled "not visible"'),
+        ("money", '1 object labelled "money"', '2 objects labelled "money"'),
         ("other", '1 object labelled "other"', '2 objects labelled "other"'),
     ],
 )

@@ -148,14 +148,14 @@ def test_labels_are_counted_by_instance():
     assert count_labels(pa.chunked_array([pa.array([], pa.list_(pa.string()))])) == {}
 
 
-@pytest.mark.parametrize("label", ["object_0", "object_12", " Object_3 "])
+@pytest.mark.parametrize(
+    "label", ["object_0", "object_12", " Object_3 ", "Object 1", "object", "?", "..."]
+)
 def test_placeholders(label):
     assert is_placeholder(label)
 
 
-@pytest.mark.parametrize(
-    "label", ["object", "object_", "object_a", "objects_1", "my_object_1", "1"]
-)
+@pytest.mark.parametrize("label", ["object_a", "objects_1", "my_object_1", "object_3d", "1"])
 def test_names_that_are_no_placeholders(label):
     assert not is_placeholder(label)
 
@@ -173,6 +173,16 @@ def test_variants_are_named_once_each():
     found = [issue for issue in label_issues(counts) if issue.code == "label_variants"]
     assert len(found) == 4  # three beside the first way to write "dog", one for "café"
     assert label_issues({"dog": 1, "dogs": 1}) == []
+
+
+def test_labels_that_texts_cannot_tell_apart_are_variants():
+    phrase = "a man with " * 20
+    for one, other in [("stop-sign", "stop_sign"), ("Stop sign", "stop_sign"), ("a[1]", "a(1)")]:
+        assert [issue.message for issue in label_issues({other: 1, one: 1})] == [
+            "{!r} beside {!r}".format(*sorted((one, other), reverse=True))
+        ]
+    assert len(label_issues({phrase + "a dog": 1, phrase + "a cat": 1})) == 1
+    assert label_issues({phrase[:99] + "a dog": 1, phrase[:99] + "a cat": 1}) == []
 
 
 # Findings and status.
