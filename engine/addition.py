@@ -5,8 +5,9 @@ opened beside it, and all of it is judged again. Then the newcomers are divided 
 that are there are linked into the next version. With `resplit` the division is made anew, and gives
 the bytes that one run over all exports would have given.
 
-An export whose content is in the dataset already is not read again. One that fails the checks
-changes nothing: its report goes to `OUT/rejected`.
+An export whose content is in the dataset already is not read again, unless it brings an image whole
+that was damaged when it came. One that fails the checks changes nothing: its report goes to
+`OUT/rejected`.
 """
 
 import hashlib
@@ -15,11 +16,14 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.arrivals import find_sources
 from engine.choices import of_kind
 from engine.config import SPLIT_KEYS, Config, Execution, records_of
 from engine.config_file import config_from
+from engine.damaged_images import brings_repaired, damaged_images
 from engine.dataset_build import Built, build
 from engine.errors import ConfigError, UsageError
 from engine.held_dataset import files_aside, held_dataset, is_of_split
@@ -28,6 +32,7 @@ from engine.intake import Intake, take_in
 from engine.locations import Location, location_of
 from engine.manifest import read_json, require_dataset
 from engine.outcome import Outcome
+from engine.pixels import DAMAGED
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
 from engine.repeated_frames import Held, OnConflict
@@ -86,7 +91,7 @@ def add(
     with writing(out, "sam2prep add") as staging:
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
-        if not (new := _not_in_yet(exports, held, config)):
+        if not (new := _not_in_yet(exports, out, held, config)):
             return _nothing_new(exports, held, config, on_conflict)
         said: dict[str, Any] = {"resplit": resplit, "on_conflict": on_conflict}
         record = run_record(
@@ -107,10 +112,16 @@ def add(
             return _run(new, outcome, changes, resplit=resplit, on_conflict=on_conflict)
 
 
-def _not_in_yet(exports: Sequence[str], held: Version, config: Config) -> list[str]:
-    """Leave out what the dataset has already, by its content."""
+def _not_in_yet(exports: Sequence[str], out: str, held: Version, config: Config) -> list[str]:
+    """Leave out what the dataset has already, by its content; what comes repaired it has not."""
     known = {entry["content_digest"] for entry in held.manifest["inputs"]}
-    return [e for e in exports if not known.issuperset(digests_of(e, caps=config.caps))]
+    damaged = damaged_images(out, held.manifest)
+    return [
+        export
+        for export in exports
+        if not known.issuperset(digests_of(export, caps=config.caps))
+        or brings_repaired(export, damaged, config)
+    ]
 
 
 def _nothing_new(
@@ -183,12 +194,14 @@ def _run(
     """Go all the way, or to a report only."""
     config, work = outcome.config, outcome.work
     before = read_intake(outcome.out)
+    bad = before.issues.filter(pc.is_in(before.issues["code"], value_set=pa.array(DAMAGED)))
     intake = take_in(
         sources, outcome.staging, _for_reading(config, changes), work, check_images="header",
         before=before,
         held=Held(
             files=len(before.index.files), aside=files_aside(before.index.files),
-            first=not resplit, on_conflict=on_conflict, label_keys=frozenset(config.label_map),
+            damaged=frozenset(bad["frame_id"].to_pylist()), first=not resplit,
+            on_conflict=on_conflict, label_keys=frozenset(config.label_map),
         ),
     )  # fmt: skip
     verdict = intake.judge(config)

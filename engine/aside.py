@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from engine.findings import CODES
 from engine.intake import Intake
+from engine.pixels import DAMAGED
 from engine.policy import Policy
 
 __all__ = ["reasons_aside", "set_aside"]
-
-_OF_CONTENT = ("image_truncated", "image_unreadable")  # what shows when an image is read whole
 
 
 def set_aside(intake: Intake, policy: Policy, *, foreseen: bool = True) -> NDArray[np.bool_]:
@@ -31,7 +30,7 @@ def set_aside(intake: Intake, policy: Policy, *, foreseen: bool = True) -> NDArr
     issues = intake.issues
     if not foreseen:
         late = pc.is_in(issues["frame_id"], value_set=pa.array(list(intake.planned), pa.string()))
-        of_images = pc.is_in(issues["code"], value_set=pa.array(_OF_CONTENT))
+        of_images = pc.is_in(issues["code"], value_set=pa.array(DAMAGED))
         issues = issues.filter(pc.invert(pc.and_(late, of_images)))
     bad = issues.filter(pc.is_in(issues["code"], value_set=pa.array(policy.errors)))
     of_videos = [code for code, known in CODES.items() if known.unit == "video"]

@@ -26,7 +26,7 @@ from engine.policy import Policy
 from engine.quality import Verdict, judge
 from engine.records import ISSUE_SCHEMA, Issue, OpenedExport, Video, issue_table
 from engine.repeated_frames import Held, Merged, merge_repeated
-from engine.stages import ScanResult, ScanTask, scan_range
+from engine.stages import ScanResult, ScanTask, all_readable, scan_range
 from engine.storage import join
 from engine.tables import read_table
 from engine.tasks import Task
@@ -290,7 +290,7 @@ def _scanned(
     ]
     rescue = more_careful if config.validation == "standard" else None
     results: list[ScanResult] = work.run(
-        scan_range, tasks, stage="scan", while_starting=True, rescue=rescue
+        scan_range, tasks, stage="scan", while_starting=True, rescue=rescue, unchanged=all_readable
     )
     return results
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "DAMAGED",
     "JPEG",
     "MAX_PIXELS",
     "TRUNCATED",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 UNREADABLE, TRUNCATED = "image_unreadable", "image_truncated"
+DAMAGED = (TRUNCATED, UNREADABLE)
+"""Findings of bytes that cannot be read, and may be another time: an export may come repaired."""
+
 JPEG = b"\xff\xd8\xff"
 """How every JPEG begins."""
 

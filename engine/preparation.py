@@ -12,6 +12,7 @@ import orjson
 
 from engine.arrivals import find_sources
 from engine.config import SPLIT_KEYS, Config, Execution, records_of
+from engine.damaged_images import brings_repaired, damaged_images
 from engine.dataset_build import build
 from engine.errors import ExportError, OutputError
 from engine.intake import take_in
@@ -90,7 +91,12 @@ def _already_there(exports: Sequence[str], out: str, config: Config) -> dict[str
     manifest = read_manifest(out)
     given = {export: digests_of(export, caps=config.caps) for export in exports}
     held = sorted(entry["content_digest"] for entry in manifest["inputs"])
-    missing = [export for export, digests in given.items() if not set(digests) <= set(held)]
+    damaged = damaged_images(out, manifest)  # a repaired export has the digest of the damaged one
+    missing = [
+        export
+        for export, digests in given.items()
+        if not set(digests) <= set(held) or brings_repaired(export, damaged, config)
+    ]
     found = sorted(d for export, own in given.items() if export not in missing for d in own)
     asked, made = config.to_json(), manifest["config"]
     if found == held and made == asked:

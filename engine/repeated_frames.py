@@ -3,7 +3,8 @@
 In a first run nobody can say which of two contradicting records is right, so both stay and the
 frame is set aside or fails the run. To a dataset that is there already, records come later, and the
 user says which one holds. What was set aside is not in the dataset: another record of such a frame
-takes its place without a word, for that is how a repaired export comes back.
+takes its place without a word, for that is how a repaired export comes back. So does the same
+record where the image could not be read: a damaged image and a whole one have one declared CRC.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,6 +36,7 @@ class Held:
     Args:
         files: how many; they come first.
         aside: which of them hold frames that were set aside.
+        damaged: ids of frames that were, because their images could not be read.
         first: of equal records the one that is there stays; else the first by export.
         on_conflict: what holds where a later record contradicts one that is there.
         sources: names of the exports, by place.
@@ -43,6 +45,7 @@ class Held:
 
     files: int = 0
     aside: Collection[int] = ()
+    damaged: Collection[str] = ()
     first: bool = True
     on_conflict: OnConflict = "fail"
     sources: Sequence[str] = ()
@@ -143,7 +146,11 @@ class _Sums:
     def _beside_held(self, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> None:
         settled = [row for row in old if row["file"] not in self._held.aside]
         if not settled:
-            known = {(row["annotation_digest"], row["image_crc32"]) for row in old}
+            known = {
+                (row["annotation_digest"], row["image_crc32"])
+                for row in old
+                if row["id"] not in self._held.damaged
+            }
             repaired = [r for r in new if (r["annotation_digest"], r["image_crc32"]) not in known]
             for row in new:
                 if row not in repaired:

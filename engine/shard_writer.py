@@ -17,6 +17,7 @@ from engine.division import Division
 from engine.frame_index import FrameIndex
 from engine.held_shards import HeldDataset, HeldShardTask, keep_files, keep_shard
 from engine.index_files import ExcludedTask, write_excluded
+from engine.pixels import UNREADABLE
 from engine.plan import Shard, plan_shards, rows_of
 from engine.samples import SplitParts
 from engine.shards import ShardResult, ShardTask, write_shard
@@ -186,8 +187,14 @@ class ShardWriter:
         with BackgroundSync() as syncing:
             each = partial(sync, syncing)
             return self.work.run(
-                function, tasks, stage=stage, each=each, recorded=recorded, rescue=rescue
-            )
+                function, tasks, stage=stage, each=each, recorded=recorded, rescue=rescue,
+                unchanged=_all_readable if function is write_shard else None,
+            )  # fmt: skip
+
+
+def _all_readable(_task: ShardTask, result: ShardResult) -> bool:
+    """Say whether every image of a shard could be read; such a one may be repaired since then."""
+    return not any(issue.code == UNREADABLE for issue in result.issues)
 
 
 def _numbered_after(held: HeldDataset | None, shards: list[Shard]) -> list[Shard]:

@@ -35,7 +35,7 @@ from engine.samples import ImageFile, Part, PartResult, Samples
 from engine.storage import FileDigest, file_name, join, remove, temporary_folder
 from engine.text_report import TextTally, read_tally, tally, write_tally
 
-__all__ = ["ShardResult", "ShardTask", "write_shard"]
+__all__ = ["ShardResult", "ShardTask", "check_level", "write_shard"]
 
 # One record batch: small enough for a shard to be written in bounded memory.
 _BATCH_BYTES = 16 * 2**20
@@ -273,7 +273,7 @@ def _read_image(task: ShardTask, item: tuple[int, dict[str, Any]]) -> _Image:
         data = read_image(row)
         if data is None:  # set aside without it before
             return _Image(place=place, data=None, name=_name(row))
-        problem = image_problem(data, _check_level(task.config, data))
+        problem = image_problem(data, check_level(task.config, data))
     except MemberError as error:
         problem = ("image_unreadable", error.complaint)
     if problem is None:
@@ -302,8 +302,13 @@ def _name(row: dict[str, Any]) -> str:
     return str(row["image_name"].rsplit("/", 1)[-1])
 
 
-def _check_level(config: Config, data: bytes) -> str:
-    """How far an image is checked: one that may be encoded anew has to be decodable."""
+def check_level(config: Config, data: bytes) -> str:
+    """Say how far an image is checked: one that may be encoded anew has to be decodable.
+
+    Args:
+        config: of the run.
+        data: the image file, or its beginning.
+    """
     wanted = config.image_format == "jpg" or "revos" in config.formats
     anew = wanted and not is_jpeg(data)
     return "decode" if anew else config.check_images

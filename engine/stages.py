@@ -21,12 +21,13 @@ from engine.frame_json import Masklets
 from engine.label_map import LabelMap
 from engine.mask_check import MaskReading, check_masks
 from engine.measures import note, note_findings
+from engine.pixels import UNREADABLE
 from engine.policy import Policy
 from engine.records import FRAME_SCHEMA, RangeFile, issue_table
 from engine.tables import read_table, write_table
 from engine.thresholds import Thresholds
 
-__all__ = ["ScanResult", "ScanTask", "scan_range"]
+__all__ = ["ScanResult", "ScanTask", "all_readable", "scan_range"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,12 @@ def scan_range(task: ScanTask) -> ScanResult:
         rows_path=task.rows_path, issues_path=task.issues_path, frames=len(rows),
         map_keys=tuple(keys),
     )  # fmt: skip
+
+
+def all_readable(_task: ScanTask, result: ScanResult) -> bool:
+    """Say whether every image could be read; such a one may be repaired since then."""
+    codes = read_table(result.issues_path, ["code"])["code"].to_pylist()
+    return UNREADABLE not in codes
 
 
 def _checked(task: ScanTask, records: Iterable[dict[str, Any]]) -> list[FrameCheck]:

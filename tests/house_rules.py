@@ -36,7 +36,7 @@ FLOORS = {
     " video_dialect",
     6: "extension formats survey work",
     7: "arrivals division report_gather shards verification",
-    8: "dividing held_shards intake",
+    8: "damaged_images dividing held_shards intake",
     9: "aside prepared shard_writer validation",
     10: "accounting held_dataset",
     11: "dataset_build",

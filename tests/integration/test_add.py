@@ -360,6 +360,65 @@ def test_a_repaired_export_brings_back_what_was_set_aside(sources, tmp_path):
     assert engine.verify(str(out))["status"] == "VERIFIED"
 
 
+def damaged(path, *places, **more):
+    """An export of one content, as its ZIP declares it, with some of its images damaged."""
+    write_sample_export(
+        path, filename="v.mp4", dialect="coco", seed=9, image_crc_flip=list(places), **SMALL | more
+    )  # fmt: skip
+    return path
+
+
+def statuses(out):
+    return Counter(row["status"] for row in rows(out).values())
+
+
+@pytest.mark.parametrize("resplit", [False, True])
+def test_images_that_were_damaged_on_the_way_come_back_whole(sources, tmp_path, resplit):
+    """The digest of the content is the same, for a ZIP lists its CRCs apart from the bytes."""
+    out, good = tmp_path / "out", damaged(tmp_path / "v.zip")
+    shutil.unpack_archive(good, tmp_path / "unpacked")
+    for given in (good, tmp_path / "unpacked"):
+        shutil.rmtree(out, ignore_errors=True)
+        prepare([damaged(tmp_path / "bad.zip", 2, 7), sources[0]], out)
+        assert statuses(out) == {"kept": 22, "quarantined": 2}
+        summary = add(out, given, resplit=resplit)
+        assert statuses(out) == {"kept": 24}
+        assert summary["total_samples"] == 24
+        assert not any("image_unreadable" in line for line in summary["findings"])
+        held = datasets.load_from_disk(str(out / "hf"))
+        ids = [frame for split in held.values() for frame in split["id"]]
+        assert len(ids) == len(set(ids)) == 24
+        assert engine.verify(str(out))["status"] == "VERIFIED"
+        after = tree(out, without=())
+        assert add(out, given, resplit=resplit)["nothing_to_do"]
+        assert tree(out, without=()) == after
+
+
+def test_damaged_images_that_come_again_change_nothing(sources, tmp_path):
+    out, bad = tmp_path / "out", damaged(tmp_path / "bad.zip", 2, 7)
+    prepare([bad, sources[0]], out)
+    before = tree(out, without=())
+    assert add(out, bad)["nothing_to_do"]
+    assert tree(out, without=()) == before
+    half = add(out, damaged(tmp_path / "half.zip", 7))  # one of the two is whole now
+    assert (half["total_samples"], half["accounting"]["quarantined"]) == (23, 1)
+    after = tree(out, without=())
+    for again in (bad, tmp_path / "half.zip"):
+        assert add(out, again)["nothing_to_do"]
+    assert tree(out, without=()) == after
+    assert add(out, damaged(tmp_path / "good.zip"))["total_samples"] == 24
+    assert engine.verify(str(out))["status"] == "VERIFIED"
+
+
+def test_an_export_made_anew_with_the_same_images_brings_them_back(tmp_path):
+    """Another content, for the time of the export is in it, and the same declared CRCs."""
+    out = tmp_path / "out"
+    prepare([damaged(tmp_path / "bad.zip", 2)], out)
+    anew = rewrite(damaged(tmp_path / "anew.zip"), lambda d: d.update(made="later"))
+    assert add(out, anew)["total_samples"] == 12
+    assert statuses(out) == {"kept": 12}
+
+
 def test_two_videos_that_share_a_name_never_collide(tmp_path):
     out = tmp_path / "out"
     same = {"filename": "cam.mp4", "paint": False, "dialect": "coco", **SMALL}

@@ -419,6 +419,40 @@ def test_an_export_that_was_changed_since_is_refused_until_it_is_put_back(own, t
     assert fresh[0]["total_samples"] == 24
 
 
+FOLDERS = {*FORMATS, "images", "digests", "quarantine", "index"}
+
+
+@pytest.mark.parametrize("repaired_before", ["write", "quarantine"])
+def test_an_image_that_was_repaired_since_is_read_again(tmp_path, repaired_before):
+    """It was damaged on its way, and came again: a ZIP with the same list of names and CRCs."""
+    export, out = tmp_path / "a.zip", tmp_path / "out"
+    # Of a frame with a bad mask the image is read when it is set aside, of the other when written.
+    same = {"seed": 1, "dialect": "coco", "mask_truncated": [8], "compression": "store", **SMALL}
+    write_sample_export(export, image_crc_flip=[3, 8], **same)
+    done = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        def before(task):
+            if task[0] == "report" or (task[0] == "quarantine" == repaired_before):
+                raise Died
+            done.append(task[0])
+
+        watch(patch, before)
+        with pytest.raises(Died):
+            prepare([str(export)], out)
+    assert "write" in done
+    write_sample_export(export, **same)
+    summary = prepare([str(export)], out)
+    assert summary["resumed"]["taken_over"] > 0
+    files = tree(out)
+    remove(str(out))
+    prepare([str(export)], out)
+    # Of the damaged images no look was taken when the export was opened, which reports show.
+    rows = {name: digest for name, digest in tree(out).items() if name.split("/")[0] in FOLDERS}
+    assert len(rows) > 20
+    assert {name: files.get(name) for name in rows} == rows
+
+
 def test_an_export_may_change_while_nothing_depends_on_it(own, tmp_path):
     out = tmp_path / "out"
     assert die(own, out, 1) == [("open", "open-00000")]

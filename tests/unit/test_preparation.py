@@ -542,6 +542,19 @@ def test_a_finished_dataset_is_left_alone(folder):
     assert tree(out, without=()) == before
 
 
+def test_a_repaired_export_is_not_the_one_that_is_there(folder):
+    """Its ZIP lists the same names, sizes and CRCs."""
+    path, out = folder / "repaired.zip", folder / "repaired"
+    write_sample_export(path, **CLEAN | {"image_crc_flip": [2]})
+    prepare([path], out, validation="standard")
+    before = tree(out, without=())
+    assert prepare([path], out, validation="standard")["nothing_to_do"]
+    write_sample_export(path, **CLEAN)
+    with pytest.raises(OutputError, match=r"holds 5 samples; use: sam2prep add .*repaired \.\.\."):
+        prepare([path], out, validation="standard")
+    assert tree(out, without=()) == before
+
+
 def test_what_is_asked_otherwise_of_the_same_exports_is_named(folder):
     one, other = (
         write_sample_export(folder / f"otherwise{n}.zip", **CLEAN | {"seed": n}).path

@@ -150,6 +150,19 @@ def test_what_was_set_aside_stays_beside_the_same_record(tmp_path):
     assert told(merged) == [("frame_duplicate", "a/000001", 1)]
 
 
+def test_the_same_record_of_a_frame_with_a_damaged_image_takes_its_place(tmp_path):
+    """The CRC that is declared for an image says nothing of its bytes."""
+    merged = taken(
+        tmp_path, [], [row("a", 1), row("a", 2)], aside=[row("a", 1), row("a", 2)],
+        damaged={"a/000001"},
+    )  # fmt: skip
+    assert stayed(merged) == [(1, "x", 2), (2, "x", 1)]
+    assert merged.index.replaced == merged.index.duplicates == 1
+    assert list(merged.made_room) == ["a/000001"]
+    samples = taken(tmp_path, [row("a", 1)], [row("a", 1)], damaged={"a/000001"})
+    assert stayed(samples) == [(1, "x", 0)]
+
+
 def test_contradictions_that_were_set_aside_are_not_told_again(tmp_path):
     merged = taken(tmp_path, [], [], aside=[row("a", 1), row("a", 1, digest="y")])
     assert len(merged.index) == 2
