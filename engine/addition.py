@@ -11,7 +11,7 @@ that was damaged when it came. One that fails the checks changes nothing: its re
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from engine.arrivals import find_sources
 from engine.choices import of_kind
 from engine.config import SPLIT_KEYS, Config, Execution, records_of
-from engine.config_file import config_from
+from engine.config_file import by_name, config_from
 from engine.damaged_images import brings_repaired, damaged_images
 from engine.dataset_build import Built, build
 from engine.errors import ConfigError, UsageError
@@ -35,9 +35,10 @@ from engine.outcome import Outcome
 from engine.pixels import DAMAGED
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
-from engine.repeated_frames import Held, OnConflict
-from engine.storage import join
+from engine.repeated_frames import REPLACED, Held, OnConflict
+from engine.storage import join, read_bytes
 from engine.survey import digests_of
+from engine.tables import read_table
 from engine.unfinished import RunInProgress, run_record
 from engine.work import Progress, start_work
 
@@ -68,7 +69,8 @@ def add(
     Args:
         out: the dataset, a folder or URL that `prepare` wrote.
         sources: ZIPs, folders, globs or URLs of exports, or one of them.
-        changes: values for `ADD_KEYS`, as in `Config`; everything else is as the dataset was made.
+        changes: values for `ADD_KEYS`, as in `Config`, or as `prepare` takes them from a file or a
+            command line; everything else is as the dataset was made.
         execution: how to run it; None: the defaults.
         progress: told of every task that is done.
         resplit: divide all samples anew.
@@ -76,8 +78,10 @@ def add(
 
     Returns:
         The summary, as `summary.json` holds it. With `status` FAILED the dataset is as it was, and
-        `report` says where the report lies. With `nothing_to_do` all exports were in it already,
-        and `decided_before` is how their conflicts were decided, if not as asked now.
+        `report` says where the report lies. With `nothing_to_do` all exports were in it already;
+        then `decided_before` is how their conflicts were decided, if not as asked now,
+        `replaced_since` the number of frames of their videos that another export has replaced, and
+        `not_applied` the keys of `changes`, for nothing was read.
 
     Raises:
         UsageError: there is no finished dataset, or the frames cannot be divided as asked.
@@ -92,7 +96,8 @@ def add(
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
         if not (new := _not_in_yet(exports, out, held, config)):
-            return _nothing_new(exports, held, config, on_conflict)
+            done = _nothing_new(exports, out, held, config, on_conflict)
+            return done | ({"not_applied": sorted(changes)} if changes else {})
         said: dict[str, Any] = {"resplit": resplit, "on_conflict": on_conflict}
         record = run_record(
             "add", new, config.to_json(), held=held.manifest["digest"], changes=changes,
@@ -125,17 +130,21 @@ def _not_in_yet(exports: Sequence[str], out: str, held: Version, config: Config)
 
 
 def _nothing_new(
-    exports: Sequence[str], held: Version, config: Config, on_conflict: OnConflict
+    exports: Sequence[str], out: str, held: Version, config: Config, on_conflict: OnConflict
 ) -> dict[str, Any]:
     """The summary of a dataset that has all these exports.
 
-    If conflicts of theirs were decided the other way when they came, it says how: they stay so.
+    If conflicts of theirs were decided the other way when they came, it says how, and if another
+    export has replaced frames since, how many: they stay so.
     """
     done = {**held.summary, "nothing_to_do": True, "already_in": len(exports)}
-    resolved = any("conflict_resolved" in line for line in held.summary["findings"])
-    if on_conflict == "fail" or not resolved:
+    if not any("conflict_resolved" in line for line in held.summary["findings"]):
         return done
     digests = {digest for e in exports for digest in digests_of(e, caps=config.caps)}
+    if replaced := _replaced_since(out, held, digests):
+        done["replaced_since"] = replaced
+    if on_conflict == "fail":
+        return done
     for entry in held.summary.get("history", ()):
         came = {given["content_digest"] for given in entry["inputs"]}
         if came & digests and entry.get("on_conflict", "fail") not in ("fail", on_conflict):
@@ -143,10 +152,32 @@ def _nothing_new(
     return done
 
 
+def _replaced_since(out: str, held: Version, digests: Collection[str]) -> int:
+    """Count frames of these exports' videos that another export has replaced, and holds now."""
+    inputs = held.manifest["inputs"]
+    videos = {entry["video_id"] for entry in inputs if entry["content_digest"] in digests}
+    lines = map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
+    resolved = {
+        line["frame_id"]
+        for line in lines
+        if line["code"] == "conflict_resolved"
+        and line["message"] == REPLACED
+        and line["video_id"] in videos
+    }
+    files = [f["path"] for f in held.manifest["files"] if f["path"].startswith("index/")]
+    count = 0
+    for file in files if resolved else ():
+        rows = read_table(join(out, file), ["id", "export_digest"])
+        own = pc.is_in(rows["export_digest"], value_set=pa.array(sorted(digests)))
+        among = pc.is_in(rows["id"], value_set=pa.array(sorted(resolved)))
+        count += pc.sum(pc.and_not(among, own)).as_py() or 0
+    return count
+
+
 def _checked(out: str, changes: Mapping[str, Any] | None, on_conflict: str) -> dict[str, Any]:
     """Refuse wrong usage before anything is locked; give what is to be changed."""
     of_kind("changes", changes, Mapping | None, "a mapping of ADD_KEYS to values")
-    changes = dict(changes or {})
+    changes = {by_name(key): value for key, value in (changes or {}).items() if value is not None}
     require_dataset(out)
     if on_conflict not in _POLICIES:
         raise ConfigError(
@@ -158,7 +189,8 @@ def _checked(out: str, changes: Mapping[str, Any] | None, on_conflict: str) -> d
                 key, "is of the dataset, which is there", expected=" | ".join(ADD_KEYS),
                 advice="sam2prep split divides it anew, and sam2prep prepare makes another one",
             )  # fmt: skip
-    return changes
+    read = config_from(changes)[0]  # of a label map that is named by its file, the table
+    return {key: getattr(read, key) for key in changes}
 
 
 def _config(out: str, held: Version, changes: Mapping[str, Any], *, resplit: bool) -> Config:

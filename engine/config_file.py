@@ -14,7 +14,7 @@ from engine.config import Config, Execution
 from engine.errors import ConfigError
 from engine.thresholds import Thresholds
 
-__all__ = ["config_from", "read_config_file", "read_table_file"]
+__all__ = ["by_name", "config_from", "read_config_file", "read_table_file"]
 
 # Tables that may be given as the name of a file, and words that may be given with commas.
 _IN_FILES = ("label_map", "split_file", "templates")
@@ -32,8 +32,7 @@ def config_from(values: Mapping[str, Any]) -> tuple[Config, Execution]:
     known = {f.name: f for kind in (Config, Execution) for f in fields(kind)}
     given: dict[str, Any] = {}
     for key, value in values.items():
-        name = key.replace("-", "_")
-        name = {"format": "formats", "video_id": "video_ids"}.get(name, name)
+        name = by_name(key)
         if name not in known:
             raise _unknown_key(key, name, known)
         if value is not None:
@@ -43,6 +42,12 @@ def config_from(values: Mapping[str, Any]) -> tuple[Config, Execution]:
         Config(**{k: v for k, v in given.items() if k not in own}),
         Execution(**{k: v for k, v in given.items() if k in own}),
     )
+
+
+def by_name(key: str) -> str:
+    """Give the field of the records that a key of a file means: options are spelled otherwise."""
+    name = key.replace("-", "_")
+    return {"format": "formats", "video_id": "video_ids"}.get(name, name)
 
 
 def _unknown_key(key: str, name: str, known: Collection[str]) -> ConfigError:

@@ -19,9 +19,12 @@ import pyarrow.compute as pc
 from engine.frame_index import FrameIndex
 from engine.records import Issue
 
-__all__ = ["Held", "Merged", "OnConflict", "merge_repeated"]
+__all__ = ["REPLACED", "Held", "Merged", "OnConflict", "merge_repeated"]
 
 OnConflict = Literal["fail", "keep", "replace"]
+
+REPLACED = "its annotations replace those before"
+"""What is said of a frame of a dataset whose record a later one has replaced."""
 
 _COLUMNS = [
     "id", "video_id", "frame_index", "annotation_digest", "image_crc32", "errors", "file", "row",
@@ -190,7 +193,7 @@ class _Sums:
                 self._tell("frame_conflict", row, _AGAIN + "other annotations")
         elif take:
             self._replace([there])
-            self._tell("conflict_resolved", take[0], "its annotations replace those before")
+            self._tell("conflict_resolved", take[0], REPLACED)
             self._among_themselves(take)
 
     def _replace(self, old: list[dict[str, Any]]) -> None:

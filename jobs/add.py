@@ -1,7 +1,7 @@
 """`sam2prep add`: more exports join a prepared dataset."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -102,7 +102,9 @@ def main(
             else:
                 record = summary["history"][-1]
                 if record["already_in"]:
-                    say(f"Already in  {record['already_in']} of the exports given")
+                    own = _named(set(values) - {"validation"})
+                    unread = f"; {own} not applied to them" if own else ""
+                    say(f"Already in  {record['already_in']} of the exports given{unread}")
                 added = record["splits_added"]
                 say(f"Added       {', '.join(f'{name} {n:+}' for name, n in added.items())}")
                 say(f"Report      {report}/report.html")
@@ -111,6 +113,15 @@ def main(
 
 def _say_nothing_new(out: str, summary: Mapping[str, Any], on_conflict: str) -> None:
     say(f"All of it is already in {out}: {summary['total_samples']} samples, as before")
+    if unread := summary.get("not_applied"):
+        say(f"Not applied {_named(unread)}: nothing was added")
+    if replaced := summary.get("replaced_since"):
+        frames = "1 frame" if replaced == 1 else f"{replaced} frames"
+        say(f"Replaced    {frames} of the same video since, by another export, and left so")
+        say(
+            "Next        to have these annotations again, prepare another dataset of the other "
+            "exports, and add this to it with --on-conflict replace"
+        )
     decided = summary.get("decided_before")
     if decided is None:
         return
@@ -119,6 +130,12 @@ def _say_nothing_new(out: str, summary: Mapping[str, Any], on_conflict: str) -> 
         "Next        to decide otherwise, prepare another dataset of the earlier exports, and add "
         f"this to it with --on-conflict {on_conflict}"
     )
+
+
+def _named(keys: Iterable[str]) -> str:
+    """Name options as they are given."""
+    names = {"video_ids": "--video-id"}
+    return ", ".join(names.get(key, f"--{key.replace('_', '-')}") for key in sorted(keys))
 
 
 if __name__ == "__main__":

@@ -318,6 +318,61 @@ def test_an_export_that_is_in_already_is_not_decided_otherwise(sources, tmp_path
     assert "decided_before" not in add(out, sources[0], on_conflict=then)
 
 
+def test_an_export_whose_frames_were_replaced_since_is_told_so(sources, tmp_path):
+    out = tmp_path / "out"
+    prepare([sources[0], sources[3]], out)
+    other = relabelled(sources[3], tmp_path / "v3.zip", frame_indices(out, "v3")[2:4])
+    add(out, other, on_conflict="keep")
+    assert "replaced_since" not in add(out, sources[3])
+    shutil.rmtree(out)
+    prepare([sources[0], sources[3]], out)
+    add(out, other, on_conflict="replace")
+    before = tree(out)
+    for how in (["--on-conflict", "replace"], []):
+        result = CliRunner().invoke(main, ["add", str(out), sources[3], *how])
+        assert result.exit_code == 0
+        assert "Replaced    2 frames of the same video since" in result.output
+        assert "prepare another dataset of the other exports" in result.output
+    assert add(out, sources[3])["replaced_since"] == 2
+    assert "replaced_since" not in add(out, other)  # which has replaced them
+    assert "replaced_since" not in add(out, sources[0])
+    assert tree(out) == before
+
+
+def test_options_that_read_nothing_are_named(sources, tmp_path):
+    out = tmp_path / "out"
+    prepare(sources[:2], out)
+    (tmp_path / "map.toml").write_text('cat = "tabby"')
+    given = ["--frames", "nowhere", "--video-id", "a=b", "--label-map", str(tmp_path / "map.toml")]
+    result = CliRunner().invoke(main, ["add", str(out), sources[0], *given])
+    assert result.exit_code == 0
+    assert "Not applied --frames, --label-map, --video-id: nothing was added" in result.output
+    assert add(out, sources[0], changes={"label": "x"})["not_applied"] == ["label"]
+    assert "not_applied" not in add(out, sources[0])
+    given = ["--label-map", str(tmp_path / "map.toml"), "--validation", "standard"]
+    result = CliRunner().invoke(main, ["add", str(out), sources[0], sources[3], *given])
+    assert "Already in  1 of the exports given; --label-map not applied to them" in result.output
+
+
+@pytest.mark.parametrize("given", ["toml", "json", "config", "table"])
+def test_a_label_map_is_read_as_prepare_reads_it(sources, tmp_path, given):
+    out, place = tmp_path / "out", tmp_path / f"map.{given}"
+    prepare(sources[:1], out)
+    place.write_text(json.dumps({"cat": "tabby"}) if given == "json" else 'cat = "tabby"')
+    options = ["--label-map", str(place)]
+    if given == "config":  # as options are spelled there
+        place.write_text("label-map = {cat = 'tabby'}\nmask-order = 'auto'\n[video-id]\n'x'='y'")
+        options = ["--config", str(place)]
+    if given == "table":
+        add(out, sources[3], changes={"label_map": {"cat": "tabby"}, "label": None})
+    else:
+        result = CliRunner().invoke(main, ["add", str(out), sources[3], *options])
+        assert result.exit_code == 0, result.output
+    assert any("tabby" in row["labels"] for row in rows(out, "labels").values())
+    last = engine.history(str(out))["versions"][-1]
+    assert last["label_map"] == {"cat": "tabby"}
+
+
 def test_what_is_there_is_replaced_on_a_conflict(sources, tmp_path):
     out = tmp_path / "out"
     prepare([sources[0], sources[3]], out)
