@@ -26,11 +26,12 @@ from engine.config_file import by_name, config_from
 from engine.damaged_images import brings_repaired, damaged_images
 from engine.dataset_build import Built, build
 from engine.errors import ConfigError, UsageError
+from engine.frame_index import FrameIndex
 from engine.held_dataset import files_aside, held_dataset, is_of_split
 from engine.history_record import Version, read_version
 from engine.intake import Intake, take_in
 from engine.locations import Location, location_of
-from engine.manifest import read_json, require_dataset
+from engine.manifest import read_json, require_dataset, require_files
 from engine.outcome import Outcome
 from engine.pixels import DAMAGED
 from engine.prepared import left_out_before, read_intake
@@ -69,19 +70,16 @@ def add(
     Args:
         out: the dataset, a folder or URL that `prepare` wrote.
         sources: ZIPs, folders, globs or URLs of exports, or one of them.
-        changes: values for `ADD_KEYS`, as in `Config`, or as `prepare` takes them from a file or a
-            command line; everything else is as the dataset was made.
+        changes: values for `ADD_KEYS`, as `prepare` takes them; all else is as it was made.
         execution: how to run it; None: the defaults.
         progress: told of every task that is done.
         resplit: divide all samples anew.
         on_conflict: where frames come again with other annotations: add nothing, keep, replace.
 
     Returns:
-        The summary, as `summary.json` holds it. With `status` FAILED the dataset is as it was, and
-        `report` says where the report lies. With `nothing_to_do` all exports were in it already;
-        then `decided_before` is how their conflicts were decided, if not as asked now,
-        `replaced_since` the number of frames of their videos that another export has replaced, and
-        `not_applied` the keys of `changes`, for nothing was read.
+        The summary, as `summary.json` holds it. With `status` FAILED, `report` says where it lies.
+        With `nothing_to_do`: `decided_before`, how conflicts were decided if not as asked now,
+        `replaced_since`, how many frames another has replaced, `not_applied`, keys of `changes`.
 
     Raises:
         UsageError: there is no finished dataset, or the frames cannot be divided as asked.
@@ -89,15 +87,14 @@ def add(
         ExportError: an export cannot be read.
         RunError: the run broke; the dataset is as it was, and the same call goes on.
     """
-    _, execution = records_of(None, execution)
-    out = location_of(out, "out")
+    out, execution = location_of(out, "out"), records_of(None, execution)[1]
     changes, exports = _checked(out, changes, on_conflict), find_sources(sources)
     with writing(out, "sam2prep add") as staging:
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
         if not (new := _not_in_yet(exports, out, held, config)):
-            done = _nothing_new(exports, out, held, config, on_conflict)
-            return done | ({"not_applied": sorted(changes)} if changes else {})
+            return _nothing_new(exports, out, held, config, changes, on_conflict)
+        require_files(out, held.manifest, shards=not resplit)
         said: dict[str, Any] = {"resplit": resplit, "on_conflict": on_conflict}
         record = run_record(
             "add", new, config.to_json(), held=held.manifest["digest"], changes=changes,
@@ -130,7 +127,12 @@ def _not_in_yet(exports: Sequence[str], out: str, held: Version, config: Config)
 
 
 def _nothing_new(
-    exports: Sequence[str], out: str, held: Version, config: Config, on_conflict: OnConflict
+    exports: Sequence[str],
+    out: str,
+    held: Version,
+    config: Config,
+    changes: Mapping[str, Any],
+    on_conflict: OnConflict,
 ) -> dict[str, Any]:
     """The summary of a dataset that has all these exports.
 
@@ -138,6 +140,8 @@ def _nothing_new(
     export has replaced frames since, how many: they stay so.
     """
     done = {**held.summary, "nothing_to_do": True, "already_in": len(exports)}
+    if changes:
+        done["not_applied"] = sorted(changes)
     if not any("conflict_resolved" in line for line in held.summary["findings"]):
         return done
     digests = {digest for e in exports for digest in digests_of(e, caps=config.caps)}
@@ -236,6 +240,8 @@ def _run(
             on_conflict=on_conflict, label_keys=frozenset(config.label_map),
         ),
     )  # fmt: skip
+    if intake.contradictions:  # it is refused: what is there counts, and counts once
+        intake = replace(intake, index=_each_once(intake.index, len(before.index.files)))
     verdict = intake.judge(config)
     if intake.contradictions or (verdict.status == "FAILED" and config.validation == "strict"):
         return outcome.publish_failure(intake, verdict, images_checked="header")
@@ -252,6 +258,14 @@ def _run(
     if published.status == "FAILED":  # also by what is found of samples that are there
         return outcome.publish_failure(intake, published, sources=verdict)
     return outcome.publish(intake, verdict, built, published)
+
+
+def _each_once(index: FrameIndex, files: int) -> FrameIndex:
+    """Leave out records of frames that the dataset has, in the first row files, already."""
+    new = index.table["file"].to_numpy() >= files
+    there = pc.unique(index.where(~new).table["id"])
+    again = pc.is_in(index.table["id"], value_set=there).to_numpy(zero_copy_only=False)
+    return index.where(~(new & again))
 
 
 def _lost(intake: Intake, built: Built) -> int:

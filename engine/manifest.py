@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from engine.byte_ranges import local_path
 from engine.choices import FORMATS
 from engine.errors import OutputError, RunError
 from engine.locations import require_location
@@ -38,6 +39,7 @@ __all__ = [
     "read_json",
     "read_manifest",
     "require_dataset",
+    "require_files",
     "sealed",
     "state_of",
     "versions",
@@ -70,6 +72,12 @@ _REMAINS = re.compile(
     r"(?:summary|split|report/validation|folds/fold-\d+|hf/dataset_dict|llava/manifest)\.json$"
     r"|(?:index|digests|parquet)/[\w-]+-\d{5}\.parquet$|(?:hf/\w+|quarantine)/data-\d{5}\.arrow$"
 )
+# What a dataset is read back from; what is taken over shard by shard. All else is written anew.
+_READ_BACK = (
+    "exports.parquet", "index/", "report/issues.jsonl", "report/validation.json", "split.json",
+)  # fmt: skip
+_SHARDS = ("digests/", "hf/train/data-", "hf/validation/data-", "hf/test/data-", "quarantine/data-",
+           "parquet/")  # fmt: skip
 _PACKAGES = ("datasets", "numpy", "pillow", "pyarrow", "pycocotools", "ray")
 
 
@@ -167,7 +175,9 @@ def read_json(path: str) -> dict[str, Any]:
     """
     try:
         document = orjson.loads(read_bytes(path))
-    except (OSError, orjson.JSONDecodeError) as error:
+    except OSError as error:
+        raise RunError(path, f"cannot be read: {error.strerror or error}") from error
+    except orjson.JSONDecodeError as error:
         raise RunError(path, f"cannot be read: {error}") from error
     if not isinstance(document, dict):
         raise RunError(path, "is not a JSON object")
@@ -185,6 +195,32 @@ def read_manifest(out: str) -> dict[str, Any]:
     if document.get("digest") != _digest(document):
         raise RunError(path, "was altered since it was written", advice="prepare the dataset again")
     return document
+
+
+def require_files(out: str, manifest: Mapping[str, Any], *, shards: bool) -> None:
+    """Refuse a dataset on a disk that has lost a file which its next version is made from.
+
+    On an object store that would be a request for each file; there it shows when one is read.
+
+    Args:
+        out: the dataset.
+        manifest: of it.
+        shards: they are taken over as they are; else they may be made anew.
+
+    Raises:
+        RunError: a file that the manifest names is missing.
+    """
+    if local_path(out) is None:
+        return
+    needed = _READ_BACK + (_SHARDS if shards else ())
+    paths = [file["path"] for file in manifest["files"] if file["path"].startswith(needed)]
+    gone = [path for path in paths if not exists(join(out, path))]
+    if gone:
+        more = f" ({len(gone)} files are)" if len(gone) > 1 else ""
+        raise RunError(
+            join(out, gone[0]), f"is missing{more}",
+            advice=f"put it back, or prepare the dataset again; see: sam2prep verify {out}",
+        )  # fmt: skip
 
 
 def state_of(out: str) -> OutState:

@@ -17,7 +17,7 @@ from engine.dataset_build import build
 from engine.errors import ConfigError, RunError
 from engine.history_record import Version, read_version
 from engine.locations import Location, location_of
-from engine.manifest import read_json, require_dataset
+from engine.manifest import read_json, require_dataset, require_files
 from engine.outcome import Outcome
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
@@ -66,6 +66,7 @@ def split(
         config = _config(held, rule, changes)
         if config.to_json() == held.config:
             return {**held.summary, "nothing_to_do": True}
+        require_files(out, held.manifest, shards=False)
         record = run_record("split", [], config.to_json(), held=held.manifest["digest"])
         with (
             RunInProgress(out, record, execution.resume) as records,

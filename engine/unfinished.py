@@ -140,7 +140,7 @@ class RunInProgress:
 
 def broken(out: str, error: OSError, advice: str | None = None) -> RunError:
     """Say of a failure of the storage that it ended the run."""
-    place = f"{out}: {error.filename}" if error.filename else out
+    place = out if error.filename in (None, "", out) else f"{out}: {error.filename}"
     return RunError(place, f"the run broke: {error.strerror or error}", advice=advice)
 
 

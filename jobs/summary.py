@@ -30,7 +30,7 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         say(
             f"Frames      {accounting['frames_in']} read, {accounting['kept']} kept, "
             f"{accounting['quarantined']} set aside, {accounting['excluded_duplicates']} repeated"
-            + (f", {replaced} replaced" if replaced else "")
+            + (f", {replaced} gave way to another record" if replaced else "")
             + (f", {left_out} left out by the split" if left_out else "")
         )
     for line in summary["findings"]:

@@ -284,6 +284,51 @@ def test_a_frame_that_is_contradicted_stops_the_addition(sources, tmp_path, vali
     assert not (out / ".staging").exists()
 
 
+@pytest.mark.parametrize("resplit", [False, True])
+def test_a_refused_addition_counts_every_frame_once(sources, tmp_path, resplit):
+    out = tmp_path / "out"
+    there = prepare([sources[0], sources[3]], out)
+    other = relabelled(sources[3], tmp_path / "v3.zip", frame_indices(out, "v3")[2:4])
+    summary = add(out, other, resplit=resplit)
+    assert summary["status"] == "FAILED"
+    assert summary["class_counts"] == there["class_counts"]
+    document = json.loads(Path(summary["report"], "validation.json").read_text())
+    assert document["frames"] == 24
+    (conflict,) = [f for f in document["findings"] if f["code"] == "frame_conflict"]
+    assert (conflict["count"], conflict["fraction"]) == (2, 2 / 24)
+
+
+@pytest.mark.parametrize(
+    ("lost", "refused"),
+    [
+        ("hf/train/data-00000.arrow", True),
+        ("report/validation.json", True),
+        ("index/train-00000.parquet", True),
+        ("hf/README.md", False),  # it is written anew
+    ],
+)
+def test_a_file_that_is_gone_is_said_before_anything_is_read(sources, tmp_path, lost, refused):
+    out = tmp_path / "out"
+    prepare([sources[0]], out, formats=("hf",))
+    (out / lost).unlink()
+    result = CliRunner().invoke(main, ["add", str(out), sources[3]])
+    assert result.exit_code == (3 if refused else 0)
+    if refused:
+        assert f"{out}/{lost}: is missing; put it back" in result.output
+        assert f"sam2prep verify {out}" in result.output
+        assert "continues" not in result.output
+        assert not (out / ".staging").exists()
+
+
+def test_a_record_that_gave_way_is_not_called_replaced(sources, tmp_path):
+    out = tmp_path / "out"
+    prepare([sources[0], sources[3]], out)
+    other = relabelled(sources[3], tmp_path / "v3.zip", frame_indices(out, "v3")[2:4])
+    result = CliRunner().invoke(main, ["add", str(out), str(other), "--on-conflict", "keep"])
+    assert "2 gave way to another record" in result.output
+    assert "replaced" not in result.output
+
+
 def test_what_is_there_is_kept_on_a_conflict(sources, tmp_path):
     out = tmp_path / "out"
     prepare([sources[0], sources[3]], out)

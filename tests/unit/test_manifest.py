@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from engine.errors import RunError
-from engine.manifest import OutState, encode, make_manifest, read_json, read_manifest, state_of
+from engine.manifest import (
+    OutState,
+    encode,
+    make_manifest,
+    read_json,
+    read_manifest,
+    require_files,
+    state_of,
+)
 from engine.storage import FileDigest
 
 FILES = [
@@ -183,3 +191,22 @@ def test_a_place_that_cannot_be_read_is_no_empty_one(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "exists", denied)
     with pytest.raises(RunError, match="cannot be read: Permission denied"):
         state_of(str(tmp_path / "out"))
+
+
+def test_a_file_that_is_gone_is_missed_if_the_next_version_needs_it(tmp_path):
+    names = ["hf/train/data-00000.arrow", "index/train-00000.parquet", "hf/README.md"]
+    manifest = {"files": [{"path": name} for name in names]}
+    put(tmp_path, *names[1:])
+    require_files(str(tmp_path), manifest, shards=False)  # rows are written anew
+    with pytest.raises(RunError, match=r"data-00000\.arrow: is missing; put it back"):
+        require_files(str(tmp_path), manifest, shards=True)
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(RunError, match=r"is missing \(2 files are\); .*sam2prep verify"):
+        require_files(str(tmp_path), manifest, shards=True)
+    require_files("memory://nothing", manifest, shards=True)  # not asked for there
+
+
+def test_a_json_file_that_is_gone_is_said_without_a_number(tmp_path):
+    with pytest.raises(RunError) as caught:
+        read_json(str(tmp_path / "no.json"))
+    assert str(caught.value) == f"{tmp_path}/no.json: cannot be read: No such file or directory"

@@ -22,7 +22,7 @@ from engine.manifest import JOURNAL, RUN
 from engine.members import MemberError
 from engine.publication import writing
 from engine.storage import exists, join, list_files, write_bytes
-from engine.unfinished import RunInProgress, forget_tasks, run_record, settle_inputs
+from engine.unfinished import RunInProgress, broken, forget_tasks, run_record, settle_inputs
 from engine.writer_lock import locked
 
 RECORD = {
@@ -237,3 +237,12 @@ def test_what_stands_in_the_way_of_another_command_stays(out):
         pass
     assert attempt(out) is True
     assert unfinished.__all__ == sorted(unfinished.__all__)
+
+
+@pytest.mark.parametrize(
+    ("filename", "says"),
+    [("/x/out", "/x/out: the run broke: no"), ("/x/out/hf", "/x/out: /x/out/hf: the run broke: no"),
+     (None, "/x/out: the run broke: no")],
+)  # fmt: skip
+def test_a_place_is_named_once(filename, says):
+    assert str(broken("/x/out", OSError(2, "no", filename))) == says
