@@ -212,7 +212,7 @@ def division_of(
     gone = np.full(len(intake.index), -1, np.int8) if left_out is None else left_out
     foreseen = config.split_file is not None  # the file need not name what is not there
     good = ~set_aside(intake, Policy.of(config), foreseen=foreseen) & (gone < 0)
-    division = divide(intake.index, good, config, _groups(intake))
+    division = divide(intake.index, good, config, _groups(intake), gone=gone >= 0)
     return replace(division, excluded=np.where(gone >= 0, gone, division.excluded))
 
 

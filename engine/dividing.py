@@ -37,6 +37,8 @@ def divide(
     good: _Mask,
     config: Config,
     group_of_video: Mapping[str, str] | None = None,
+    *,
+    gone: _Mask | None = None,
 ) -> Division:
     """Divide the good frames of a run.
 
@@ -46,6 +48,8 @@ def divide(
         config: of the run.
         group_of_video: for `--group-by content`, the name of the group (its smallest video id) of
             each video that is in one with others; any other video is a group by itself.
+        gone: bool (n,), frames whose images an earlier split has left out: none of the good ones,
+            and the split file cannot bring them back; None: there are none.
 
     Raises:
         UsageError: the frames cannot be divided as asked, or the split file does not fit them.
@@ -56,7 +60,7 @@ def divide(
     excluded = planned.copy()
     data = split_input(index.where(good))
     if config.split_file is not None:
-        planned = _from_file(index, good, config.split_file)
+        planned = _from_file(index, good, config.split_file, gone)
         left_out = (planned == ASSIGNED.index("excluded")) & good
         excluded[left_out] = EXCLUSIONS.index("split_file")
         planned[planned == ASSIGNED.index("excluded")] = -1
@@ -185,13 +189,17 @@ def _folds(
         ) from error  # fmt: skip
 
 
-def _from_file(index: FrameIndex, good: _Mask, document: Mapping[str, Any]) -> _Codes:
+def _from_file(
+    index: FrameIndex, good: _Mask, document: Mapping[str, Any], gone: _Mask | None
+) -> _Codes:
     """What the split file says of every frame; refused unless it says it of every good one."""
     table = read_assignment([document["assignment"], document.get("set_aside", {})])
     codes, strange = _looked_up(index, table)
     missing = index.where(good & (codes < 0)).table["id"]
     total = sum(len(frames) for frames, _ in strange)
     if not len(missing) and not total:
+        if gone is not None:
+            _refuse_gone(index.where(gone & (codes >= 0) & (codes != ASSIGNED.index("excluded"))))
         return codes
     some = missing.slice(0, _NAMED).to_pylist()
     parts = []
@@ -204,6 +212,19 @@ def _from_file(index: FrameIndex, good: _Mask, document: Mapping[str, Any]) -> _
         "--split-file", "does not fit these exports", got=" and ".join(parts),
         advice="give the exports it was made of, and the same --validation",
     )  # fmt: skip
+
+
+def _refuse_gone(wanted: FrameIndex) -> None:
+    """Refuse frames that the split file wants, and whose images are not there any more."""
+    if len(wanted):
+        what = "frame whose image" if len(wanted) == 1 else "frames whose images"
+        some = wanted.table["id"].slice(0, _NAMED).to_pylist()
+        raise UsageError(
+            "--split-file", "needs images that an earlier split left out of the dataset",
+            got=f"{len(wanted)} {what} it does not hold ({_few(some, len(wanted))})",
+            expected="a file that leaves them out, too",
+            advice="to have them back, prepare all exports again with this file, to another --out",
+        )  # fmt: skip
 
 
 def _frames(count: int) -> str:

@@ -3,8 +3,9 @@
 The same way as a first run from the division on: the rows come from the index, the images from the
 dataset's own files. So it gives the bytes that `prepare` would have given with the new split. Two
 things are otherwise: images of frames that the old split left out (`--temporal-segments`) are not
-in the dataset, so they stay left out; and frames whose images turned out bad when they were written
-are known from the start, so that their shards are filled up with others.
+in the dataset, so they stay left out, and a split file that wants them is refused; and frames whose
+images turned out bad when they were written are known from the start, so that their shards are
+filled up with others.
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,9 @@ def split(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Divide a prepared dataset anew.
+
+    Frames that a split leaves out leave the dataset for good, and their images with them: only
+    `prepare` of all exports, to another place, brings them back.
 
     Args:
         out: the dataset, a folder or URL that `prepare` wrote.

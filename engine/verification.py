@@ -84,7 +84,8 @@ def verify(
         progress: told of every task that is done.
 
     Returns:
-        {"status": "VERIFIED" or "DAMAGED", "files", "bytes", "rows", "problems": [{"file",
+        {"status": "VERIFIED" or "DAMAGED", "files", "bytes", "rows": all of the index, also of
+        frames that were set aside or left out, "samples": those in a split, "problems": [{"file",
         "problem"}], "unknown_files": [...]}. Files that nobody listed do not make it damaged.
 
     Raises:
@@ -99,7 +100,7 @@ def verify(
         raise RunError(out, f"holds no finished dataset ({state})", advice=advice)
     problems = list(_sealed_problems(out))
     if any(name == "manifest.json" for name, _ in problems):
-        return _outcome(problems, [], [], 0)
+        return _outcome(problems, [], [], Counter())
     manifest = read_manifest(out)
     files = manifest["files"]
     with start_work(execution, [out], progress) as work:
@@ -120,7 +121,7 @@ def verify(
     if not spoilt:
         problems += _split_problems(out, rows)
     unknown = _unknown_files(out, {file["path"] for file in files}, whole)
-    return _outcome(problems, files, unknown, sum(rows.values()))
+    return _outcome(problems, files, unknown, rows)
 
 
 def _found(results: Iterable[Sequence[_Problem]]) -> list[_Problem]:
@@ -128,13 +129,17 @@ def _found(results: Iterable[Sequence[_Problem]]) -> list[_Problem]:
 
 
 def _outcome(
-    problems: Sequence[_Problem], files: Sequence[Mapping[str, Any]], unknown: list[str], rows: int
+    problems: Sequence[_Problem],
+    files: Sequence[Mapping[str, Any]],
+    unknown: list[str],
+    rows: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
         "status": "DAMAGED" if problems else "VERIFIED",
         "files": len(files),
         "bytes": sum(file["size_bytes"] for file in files),
-        "rows": rows,
+        "rows": sum(rows.values()),
+        "samples": sum(rows.get(name, 0) for name in SPLIT_NAMES),
         "problems": [{"file": name, "problem": problem} for name, problem in sorted(problems)],
         "unknown_files": unknown,
     }

@@ -14,6 +14,7 @@ from jobs.options import (
     split_options,
 )
 from jobs.settings import apart_from_execution
+from jobs.summary import show_frames
 from jobs.tracking import Tracking, mlflow_option
 
 __all__ = ["main"]
@@ -43,6 +44,10 @@ def main(
 
     Ratios and seed stay as they were unless they are given, by an option or by the split file;
     strategy, grouping and folds do not: give them again. The seed is that of the texts, too.
+
+    What a split leaves out (--temporal-segments at its cuts, a split file by name) is gone from OUT
+    with its images: no later split, and no add of the same export, brings it back. Only all
+    exports prepared again do, to another folder.
     """
     with reporting_errors(as_json):
         import engine
@@ -60,12 +65,25 @@ def main(
             sizes = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
             say(f"Status      {summary['status']}")
             say(f"Samples     {summary['total_samples']} ({sizes})")
+            show_frames(summary)
+            _say_gone(-summary["history"][-1]["samples_added"])
             for line in summary["findings"]:
                 say(f"Finding     {line}")
             _say_not_kept(summary["history"][-1].get("not_kept", {}))
             say_resumed(summary)
             say(f"Time        {summary['timings']['total']:.1f} s")
             say(f"Report      {out}/report/report.html")
+
+
+def _say_gone(samples: int) -> None:
+    """Say that samples have left the dataset, and what brings them back."""
+    if samples <= 0:
+        return
+    what = "1 sample leaves" if samples == 1 else f"{samples} samples leave"
+    say(
+        f"Left out    {what} the dataset, images too: no later split and no add of the same export "
+        "undoes it, only all exports prepared again, to another folder"
+    )
 
 
 def _say_not_kept(lost: Mapping[str, Any]) -> None:

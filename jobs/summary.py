@@ -9,7 +9,7 @@ import click
 from jobs.console import say, say_resumed
 from jobs.parcel import located
 
-__all__ = ["advise", "show_summary"]
+__all__ = ["advise", "show_frames", "show_summary"]
 
 _CLASSES = 50
 
@@ -21,6 +21,15 @@ def show_summary(summary: Mapping[str, Any]) -> None:
         splits = ", ".join(f"{name} {size}" for name, size in summary["splits"].items())
         say(f"Samples     {summary['total_samples']} ({splits})")
     say(f"Classes     {_classes(summary['class_counts']) or 'none'}")
+    show_frames(summary)
+    for line in summary["findings"]:
+        say(f"Finding     {line}")
+    say_resumed(summary)
+    say(f"Time        {summary['timings']['total']:.1f} s")
+
+
+def show_frames(summary: Mapping[str, Any]) -> None:
+    """Print what became of the frames, where not all that were read are kept."""
     accounting = summary["accounting"]
     if accounting and accounting["frames_in"] != accounting["kept"]:
         left_out = sum(
@@ -33,10 +42,6 @@ def show_summary(summary: Mapping[str, Any]) -> None:
             + (f", {replaced} gave way to another record" if replaced else "")
             + (f", {left_out} left out by the split" if left_out else "")
         )
-    for line in summary["findings"]:
-        say(f"Finding     {line}")
-    say_resumed(summary)
-    say(f"Time        {summary['timings']['total']:.1f} s")
 
 
 def _classes(class_counts: Mapping[str, int]) -> str:

@@ -37,7 +37,8 @@ def main(out: str, as_json: bool, **options: Any) -> None:
             show_json(found)
         else:
             say(f"Status      {found['status']}")
-            say(f"Looked at   {found['files']} files, {found['rows']} rows")
+            rows = f"{found['rows']} rows, {found['samples']} of them samples"
+            say(f"Looked at   {found['files']} files, {rows}")
             for problem in found["problems"][:_LINES]:
                 say(f"Problem     {problem['file']}: {problem['problem']}")
             if len(found["problems"]) > _LINES:

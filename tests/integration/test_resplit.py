@@ -180,6 +180,40 @@ def test_frames_left_out_before_stay_left_out(sources, tmp_path):
     assert engine.verify(str(out))["status"] == "VERIFIED"
 
 
+def said_by(out, *options):
+    result = CliRunner().invoke(main, ["split", str(out), "--runner", "local", *options])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_what_leaves_the_dataset_is_said_and_why_it_does_not_come_back(sources, tmp_path):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    prepared = prepare(sources, out)
+    prepare(sources, whole)
+    first, read = prepared["total_samples"], prepared["accounting"]["frames_in"]
+    said = said_by(out, "--strategy", "temporal", "--temporal-segments", "--gap-sec", "0.5")
+    verified = engine.verify(str(out))
+    gone = first - verified["samples"]
+    assert gone > 1
+    assert verified["rows"] == read
+    assert f"Left out    {gone} samples leave the dataset, images too: no later split" in said
+    line = (
+        f"{read} read, {first - gone} kept, {read - first} set aside, 0 repeated, {gone} left out"
+    )
+    assert line in said
+    said = said_by(out, "--strategy", "random")  # once they are gone, they are only counted
+    assert line in said
+    assert "Left out" not in said
+    assert engine.add(str(out), sources, execution=HERE)["nothing_to_do"]
+    before = tree(out)
+    with pytest.raises(engine.UsageError, match=rf"needs images .* got {gone} frames .*prepare"):
+        engine.split(str(out), {"split_file": str(whole / "split.json")}, HERE)
+    assert tree(out) == before
+    shown = CliRunner().invoke(main, ["verify", str(out)]).output
+    assert f"{read} rows, {first - gone} of them samples" in shown
+    assert "left out by" not in said_by(whole, "--strategy", "random")
+
+
 def test_on_another_file_system(sources, tmp_path):
     url = "memory://resplit/out"
     try:

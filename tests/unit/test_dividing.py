@@ -109,6 +109,25 @@ def test_what_was_planned_before_an_image_turned_out_bad_stays_known(tmp_path):
     assert division.document(division.assignment)["set_aside"] == {"a": {"test": "1"}}
 
 
+def test_a_split_file_cannot_bring_back_frames_that_were_left_out(tmp_path):
+    index = index_with(tmp_path, {"a": range(6)})
+    gone = np.array([False, True, False, False, True, False])
+
+    def divided(**splits):
+        document = {"assignment": {"a": splits}, "ratios": {"train": 0.5, "test": 0.5}}
+        return divide(index, ~gone, Config(split_file=document), gone=gone)
+
+    with pytest.raises(UsageError) as caught:
+        divided(train="0-3", test="4-5")
+    assert "got 2 frames whose images it does not hold (a/000001, a/000004)" in str(caught.value)
+    assert "prepare all exports again with this file" in str(caught.value)
+    with pytest.raises(UsageError, match=r"got 1 frame whose image it does not hold .a/000001.,"):
+        divided(train="0-3", test="5", excluded="4")
+    found = divided(train="0,2-3", test="5", excluded="1,4")  # it leaves them out, too
+    assert found.assignment.tolist() == [0, -1, 0, 0, -1, 2]
+    assert divided(train="0,2-3", test="5").assignment.tolist() == [0, -1, 0, 0, -1, 2]
+
+
 def test_too_few_frames_for_a_first_division_are_refused(tmp_path):
     index = index_with(tmp_path, {"a": range(4)})
     held = settled(index)
