@@ -141,11 +141,25 @@ def export_entry(export: OpenedExport) -> dict[str, Any]:
 
 
 def finding_lines(document: Mapping[str, Any]) -> list[str]:
-    """Give the findings of a report as one line each, errors first."""
-    of_sources = document["sources"]["findings"]
-    known = {finding["code"] for finding in of_sources}
-    findings = [*of_sources, *(f for f in document["findings"] if f["code"] not in known)]
-    return [f"{f['severity']} {f['code']}: {f['message']}" for f in findings]
+    """Give the findings of a report as one line each.
+
+    First those of what is published, errors before the rest; then, marked so, those that hold for
+    the sources only.
+    """
+    mark = " (in the sources)"
+    marked = [(finding, "") for finding in document["findings"]]
+    marked += [(finding, mark) for finding in _of_sources_only(document)]
+    return [f"{f['severity']} {f['code']}: {f['message']}{where}" for f, where in marked]
+
+
+def _of_sources_only(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The findings of the sources that are not said of what is published, too."""
+    told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
+    return [
+        f
+        for f in document["sources"]["findings"]
+        if (f["code"], f["count"], tuple(f["frames"])) not in told
+    ]
 
 
 def write_report(
@@ -220,7 +234,6 @@ def render_page(
         texts: as for `write_report`.
     """
     certificate = split.get("certificate") if split else None
-    told = {(f["code"], f["count"], tuple(f["frames"])) for f in document["findings"]}
     proofs, proofs_omitted = evidence(material)
     style, script = (_part(name) for name in ("report.css", "report.js"))
     page: str = _template().render(
@@ -229,11 +242,7 @@ def render_page(
         splits=split_rows(certificate, SPLIT_NAMES) if certificate else [],
         chart=class_chart(document["class_counts"], certificate, SPLIT_NAMES),
         published={f["code"] for f in document["findings"]},
-        sources_only=[
-            f
-            for f in document["sources"]["findings"]
-            if (f["code"], f["count"], tuple(f["frames"])) not in told
-        ],
+        sources_only=_of_sources_only(document),
         material=material,
         places=places(material),
         proofs=proofs,

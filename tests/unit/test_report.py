@@ -235,6 +235,25 @@ def test_every_code_reaches_the_page(code):
     assert finding_lines(document) == [f"{finding['severity']} {code}: {finding['message']}"]
 
 
+def test_a_line_says_what_holds_for_the_sources_only():
+    """As the page does: the published finding is not hidden by that of the sources."""
+    more = [issue("object_hidden", frame="v0/000001"), issue("object_hidden", frame="v0/000002")]
+    sources = verdict_of(
+        [*LABELS, ["cat"]], [issue("mask_empty"), issue("frame_all_hidden"), *more]
+    )
+    published = verdict_of(LABELS, [issue("frame_all_hidden"), more[0]])
+    document = validation_document([export()], published, Config(), sources=sources)
+    lines = finding_lines(document)
+    for finding in published.findings:  # also where the sources have it on more frames
+        line = f"{finding['severity']} {finding['code']}: {finding['message']}"
+        assert lines.count(line) == 1
+    assert all(line.endswith(" (in the sources)") for line in lines[len(published.findings) :])
+    codes = [line.split()[1] for line in lines]
+    assert codes == ["frame_all_hidden:", "object_hidden:", "mask_empty:", "object_hidden:"]
+    alone = validation_document([export()], sources, Config())
+    assert not any("(in the sources)" in line for line in finding_lines(alone))
+
+
 @pytest.mark.parametrize(
     ("issues", "status", "says"),
     [
