@@ -14,7 +14,7 @@ from typing import Any
 from engine.config import Config
 from engine.errors import RunError
 from engine.locations import Location, location_of
-from engine.manifest import read_json, read_manifest, require_dataset
+from engine.manifest import read_manifest, read_summary, require_dataset
 from engine.storage import join
 from engine.version import VERSION
 
@@ -48,8 +48,7 @@ def read_version(out: str) -> Version:
     Raises:
         RunError: a file of the dataset is missing, altered or unreadable.
     """
-    summary = read_json(join(out, "summary.json"))
-    return Version(summary=summary, manifest=read_manifest(out))
+    return Version(summary=read_summary(out), manifest=read_manifest(out))
 
 
 def history_with(
@@ -100,12 +99,12 @@ def history(out: Location) -> dict[str, Any]:
 
     Raises:
         OutputError: there is no finished dataset.
-        RunError: its summary cannot be read.
+        RunError: its summary cannot be read, or was altered.
     """
     out = location_of(out, "out")
     require_dataset(out)
     try:
-        return {"out": out, "versions": _record(read_json(join(out, "summary.json")))}
+        return {"out": out, "versions": _record(read_summary(out))}
     except (KeyError, TypeError) as error:
         raise RunError(
             join(out, "summary.json"), "is not as it was written", advice=f"sam2prep verify {out}"

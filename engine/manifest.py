@@ -38,6 +38,7 @@ __all__ = [
     "owned",
     "read_json",
     "read_manifest",
+    "read_summary",
     "require_dataset",
     "require_files",
     "sealed",
@@ -190,10 +191,25 @@ def read_manifest(out: str) -> dict[str, Any]:
     Raises:
         RunError: it is missing, unreadable, or altered since it was written.
     """
-    path = join(out, "manifest.json")
+    return _read_sealed(join(out, "manifest.json"))
+
+
+def read_summary(out: str) -> dict[str, Any]:
+    """Read and check a dataset's summary.
+
+    Raises:
+        RunError: it is missing, unreadable, or altered since it was written.
+    """
+    return _read_sealed(join(out, "summary.json"))
+
+
+def _read_sealed(path: str) -> dict[str, Any]:
     document = read_json(path)
     if document.get("digest") != _digest(document):
-        raise RunError(path, "was altered since it was written", advice="prepare the dataset again")
+        raise RunError(
+            path, "was altered since it was written",
+            advice="bring it back as it was, or prepare the dataset again",
+        )  # fmt: skip
     return document
 
 

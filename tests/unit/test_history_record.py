@@ -1,6 +1,7 @@
 """The record of a dataset's versions: from summaries alone, and as the programs write it."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta, timezone
 
 import fsspec
@@ -189,6 +190,27 @@ def test_a_summary_that_is_none():
             history("memory://history/out")
     put("/history/out", FIRST)
     assert history("memory://history/out")["versions"][0]["samples"] == 10
+
+
+def test_an_altered_summary_is_no_version_to_begin_with(made, tmp_path):
+    """Else the next version would vouch for what somebody wrote into the record."""
+    out = shutil.copytree(made[0], tmp_path / "out")
+    before = (out / "summary.json").read_text()
+    (out / "summary.json").write_text(before.replace('"samples": 20', '"samples": 99'))
+    new = write_sample_export(tmp_path / "n.zip", frames=4, width=32, height=32, truth=False)
+    for call in (
+        lambda: engine.add(str(out), str(new.path), execution=HERE),
+        lambda: engine.split(str(out), {"seed": 5}, HERE),
+        lambda: history(str(out)),
+    ):
+        with pytest.raises(RunError, match=r"summary\.json: was altered since .*prepare") as caught:
+            call()
+        assert caught.value.exit_code == 3
+    (problem,) = engine.verify(str(out), HERE)["problems"]
+    assert problem["file"] == "summary.json"
+    (out / "summary.json").write_text(before)
+    engine.split(str(out), {"seed": 5}, HERE)
+    assert [entry["samples"] for entry in history(str(out))["versions"]] == [20] * 4
 
 
 def lines_of(out):
