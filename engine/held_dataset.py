@@ -73,10 +73,12 @@ def held_dataset(
             excluded.append(digests[f"index/{file_name(file)}"])
         else:
             shards.append(Shard(split=what, number=shard, places=places))
+    fold_of = _folds_of(intake.made_room)
     ids = index.table["id"].to_pylist() if intake.made_room else []
     for place, frame_id in enumerate(ids):  # what replaces a frame takes its place
         if (before := intake.made_room.get(frame_id)) is not None:
             _settle(_parsed(before)[0], np.array([place]), codes, left_out)
+            folds[place] = fold_of[frame_id]
     return HeldDataset(
         files=digests,
         shards=tuple(sorted(shards, key=lambda s: (s.split, s.number))),
@@ -88,6 +90,16 @@ def held_dataset(
         folds=folds,
         next_number=dict(next_number),
     )
+
+
+def _folds_of(made_room: Mapping[str, str]) -> dict[str, int]:
+    """The fold of each frame whose record another one has replaced, by its id; -1: in none."""
+    found: dict[str, int] = {}
+    for file in sorted(set(made_room.values())):
+        table = read_table(file, ["id", "fold"])
+        folds = table["fold"].fill_null(-1).to_pylist()
+        found |= dict(zip(table["id"].to_pylist(), folds, strict=True))
+    return {frame: found[frame] for frame in made_room}
 
 
 def _parsed(file: str) -> tuple[str, int]:

@@ -103,6 +103,19 @@ def test_a_shard_that_lost_a_row_is_dissolved_and_its_number_is_not_given_again(
     assert of(held.newcomers, ids, "new") == [1]
 
 
+def test_what_replaces_a_frame_keeps_its_fold(out):
+    """One whose frame was in no fold has none either, and what is new waits for one."""
+    there, none = "train-00000/000000", "train-00004/000001"
+    held, ids, _ = held_of(
+        out, row("train-00000", 0, digest="y"), row("train-00004", 1, digest="y"), row("new", 0),
+        without=[there, none],
+        made_room={there: "train-00000", none: "train-00004"},
+    )  # fmt: skip
+    assert of(held.folds, ids, "train-00000") == [1, -1]
+    assert of(held.folds, ids, "train-00004") == [1, -1]
+    assert of(held.folds, ids, "new") == [-1]
+
+
 def test_what_replaces_a_frame_that_was_left_out_is_left_out_and_one_set_aside_comes_back(out):
     left, aside = "excluded-temporal_gap-00000/000000", "quarantine-00000/000000"
     held, ids, _ = held_of(
