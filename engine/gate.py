@@ -2,10 +2,11 @@
 
 It goes by the published status and by nothing else than the dataset's own files. A dataset whose
 report was altered after it was published is refused, as is one that was never finished, or of which
-files are missing or have another size, images that are files of their own among them. That costs
-one listing and the tables of such images; whether the bytes are the same is what `verify` reads
-them all for. Files that were added are let be:
-datasets writes its caches beside what it reads.
+files are missing or have another size, images that are files of their own among them, or whose rows
+name their images by path and in another place. That costs one listing, the tables of such images,
+and the first rows of each shard that names them; whether the bytes are the same is what `verify`
+reads them all for. Files that were added are let be: datasets writes its caches beside what it
+reads.
 """
 
 import hashlib
@@ -16,9 +17,10 @@ import orjson
 import pyarrow as pa
 
 from engine.errors import NotTrainableError, RunError
+from engine.image_paths import named_elsewhere
 from engine.locations import Location, location_of
 from engine.manifest import OutState, read_json, read_manifest, state_of
-from engine.storage import join, list_sizes, read_bytes
+from engine.storage import absolute, join, list_sizes, read_bytes
 from engine.tables import read_table
 from engine.visible import visible
 
@@ -66,6 +68,8 @@ def require_trainable(out: Location) -> dict[str, Any]:
     wrong = _wrong_files(out, manifest)
     if wrong:
         raise NotTrainableError(out, wrong, f"restore what was changed, or {_AGAIN}")
+    if places := _other_places(out, manifest):
+        raise NotTrainableError(out, places, f"move it back, or {_AGAIN} where it is to be")
     listed = {file["path"]: file["sha256"] for file in manifest["files"]}
     data = read_bytes(join(out, _REPORT))
     if hashlib.sha256(data).hexdigest() != listed.get(_REPORT):
@@ -99,6 +103,23 @@ def _wrong_files(out: str, manifest: Mapping[str, Any]) -> list[str]:
         images = dict(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
         wrong += _differences(images, sizes)
     return wrong
+
+
+def _other_places(out: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Say where else the rows look for images that they name by full paths."""
+    if manifest["config"].get("images") != "path":
+        return []
+    names = (file["path"] for file in manifest["files"])
+    shards = [name for name in names if name.startswith("hf/") and name.endswith(".arrow")]
+    try:
+        places = {named_elsewhere(out, name) for name in shards}
+    except RunError as error:
+        return [str(error)]
+    return [
+        f"its rows name their images in {place}, where it was written, and it is in "
+        f"{absolute(out)} now"
+        for place in sorted(filter(None, places))
+    ]
 
 
 def _differences(files: Mapping[str, int], sizes: Mapping[str, int]) -> list[str]:

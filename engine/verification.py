@@ -2,8 +2,9 @@
 
 Two passes, both in tasks. Every file is read and compared by size and SHA-256: that finds any
 altered byte. Then every row of the index is checked by arithmetic and compared with its shard: that
-finds what was wrong from the start, whoever wrote it. `manifest.json` and `summary.json` are in no
-list of files; they carry their own digests.
+finds what was wrong from the start, whoever wrote it. Between them, shards that name their images
+by full paths are asked whether these lead to where the dataset is. `manifest.json` and
+`summary.json` are in no list of files; they carry their own digests.
 """
 
 import re
@@ -19,6 +20,7 @@ import pyarrow as pa
 from engine.byte_ranges import sha256_of
 from engine.config import SPLIT_NAMES, Execution, records_of
 from engine.errors import RunError
+from engine.image_paths import named_elsewhere
 from engine.locations import Location, location_of
 from engine.manifest import (
     LOCK,
@@ -31,7 +33,7 @@ from engine.manifest import (
     state_of,
 )
 from engine.row_checks import SHARED_COLUMNS, differing_rows, row_problems
-from engine.storage import join, list_files, read_bytes
+from engine.storage import absolute, join, list_files, read_bytes
 from engine.tables import read_stream, read_table
 from engine.tasks import Task
 from engine.work import Progress, start_work
@@ -62,6 +64,14 @@ class _DigestsTask:
 
     out: str
     name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlacesTask:
+    """Shards of `hf` that name their images by path."""
+
+    out: str
+    shards: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +120,8 @@ def verify(
         whole = [name for name in manifest["digest_shards"] if name not in spoilt]
         tasks = [Task(key=name, payload=_DigestsTask(out=out, name=name)) for name in whole]
         problems += _found(work.run(_check_digests, tasks, stage="images"))
+        tasks = list(_place_tasks(out, manifest, spoilt))
+        problems += _found(work.run(_check_places, tasks, stage="places"))
         tasks = [
             Task(key=name, payload=_RowsTask(out=out, name=name, spoilt=spoilt))
             for name in (file["path"] for file in files)
@@ -175,6 +187,30 @@ def _file_tasks(out: str, files: Sequence[Mapping[str, Any]]) -> Iterator[Task]:
             payload = _FilesTask(out=out, files=tuple(batch))
             yield Task(key=f"files-{number:06d}", payload=payload)
             batch, size, number = [], 0, number + 1
+
+
+def _place_tasks(out: str, manifest: Mapping[str, Any], spoilt: frozenset[str]) -> Iterator[Task]:
+    if manifest["config"].get("images") != "path":
+        return
+    names = (file["path"] for file in manifest["files"])
+    shards = [n for n in names if n.startswith("hf/") and n.endswith(".arrow") and n not in spoilt]
+    for start in range(0, len(shards), _TASK_FILES):
+        payload = _PlacesTask(out=out, shards=tuple(shards[start : start + _TASK_FILES]))
+        yield Task(key=f"places-{start:06d}", payload=payload)
+
+
+def _check_places(task: _PlacesTask) -> list[_Problem]:
+    """Find the shards whose rows lead to images elsewhere, which nothing here vouches for."""
+    found = ((name, named_elsewhere(task.out, name)) for name in task.shards)
+    return [
+        (
+            name,
+            f"names its images in {place}, where it was written, and the dataset is in "
+            f"{absolute(task.out)} now: move it back, or prepare it again",
+        )
+        for name, place in found
+        if place is not None
+    ]
 
 
 def _check_files(task: _FilesTask) -> list[_Problem]:

@@ -21,7 +21,7 @@ FLOORS = {
     " ray_metrics report_material sample_scene sample_spec shard_ranges sources split_file"
     " split_input stage_times storage store_settings summary_md tasks templates",
     2: "balance child_process config declared_boxes dialect existence group_objective"
-    " identity manifest mask_check masklets opening pairing phrases placement records"
+    " identity image_paths manifest mask_check masklets opening pairing phrases placement records"
     " report_figures root_card sample_masks sample_notations segments tables task_records"
     " thumbnails timelines",
     3: "apart certificate clean_frames config_file conversations export"

@@ -167,6 +167,45 @@ def test_a_digest_shard_that_is_none_shuts_it(with_images, tmp_path):
         engine.require_trainable(str(out))
 
 
+@pytest.mark.parametrize("column", ["image", "images"])
+def test_a_dataset_that_names_images_by_path_stays_where_it_was_written(tmp_path, column):
+    """Only `images/` is in the dataset: a copy would open those of another place, or none."""
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    config = engine.Config(images="path", hf_image_column=column)
+    there, moved = tmp_path / "there", tmp_path / "moved"
+    engine.prepare(str(truth.path), str(there), config, HERE)
+    assert engine.require_trainable(str(there))["status"] == "PASSED"
+    assert engine.verify(str(there), HERE)["status"] == "VERIFIED"
+    (tmp_path / "link").symlink_to(there)
+    assert engine.require_trainable(str(tmp_path / "link"))["status"] == "PASSED"
+    shutil.copytree(there, tmp_path / "copy")
+    there.rename(moved)
+    for place in (moved, tmp_path / "copy"):
+        said = f"in {there}, where it was written, and it is in {place} now; move it back, or prep"
+        with pytest.raises(NotTrainableError) as shut:
+            engine.require_trainable(str(place))
+        assert said in str(shut.value)
+        found = engine.verify(str(place), HERE)
+        assert found["status"] == "DAMAGED"
+        assert {p["file"] for p in found["problems"]} == {
+            path.relative_to(place).as_posix() for path in place.glob("hf/*/*.arrow")
+        }
+        assert all(f"images in {there}, where" in p["problem"] for p in found["problems"])
+    there.symlink_to(moved)  # the rows lead there again
+    assert engine.require_trainable(str(moved))["status"] == "PASSED"
+    assert engine.verify(str(moved), HERE)["status"] == "VERIFIED"
+
+
+def test_a_shard_of_paths_that_is_none_shuts_it(tmp_path):
+    truth = write_sample_export(tmp_path / "a.zip", **SMALL)
+    out = tmp_path / "out"
+    engine.prepare(str(truth.path), str(out), engine.Config(images="path"), HERE)
+    shard = next(out.glob("hf/train/*.arrow"))
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(NotTrainableError, match=f"{shard.name}: cannot be read"):
+        engine.require_trainable(str(out))
+
+
 def test_every_refusal_says_what_to_do(out, failed):
     def said(place):
         with pytest.raises(NotTrainableError) as shut:
