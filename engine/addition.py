@@ -93,7 +93,7 @@ def add(
         held = read_version(out)
         config = _config(out, held, changes, resplit=resplit)
         if not (new := _not_in_yet(exports, out, held, config)):
-            return _nothing_new(exports, out, held, config, changes, on_conflict)
+            return _nothing_new(exports, out, held, config, changes, on_conflict=on_conflict)
         require_files(out, held.manifest, shards=not resplit)
         said: dict[str, Any] = {"resplit": resplit, "on_conflict": on_conflict}
         record = run_record(
@@ -132,6 +132,7 @@ def _nothing_new(
     held: Version,
     config: Config,
     changes: Mapping[str, Any],
+    *,
     on_conflict: OnConflict,
 ) -> dict[str, Any]:
     """The summary of a dataset that has all these exports.

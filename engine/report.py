@@ -19,6 +19,7 @@ import orjson
 import pyarrow as pa
 
 from engine.config import SPLIT_NAMES, Config
+from engine.findings import Severity
 from engine.manifest import encode
 from engine.policy import Policy
 from engine.quality import Verdict
@@ -141,14 +142,14 @@ def export_entry(export: OpenedExport) -> dict[str, Any]:
 
 
 def finding_lines(document: Mapping[str, Any]) -> list[str]:
-    """Give the findings of a report as one line each.
+    """Give the findings of a report as one line each: errors, then warnings, then notes.
 
-    First those of what is published, errors before the rest; then, marked so, those that hold for
-    the sources only.
+    Of each, first those of what is published; then, marked so, those of the sources only.
     """
     mark = " (in the sources)"
     marked = [(finding, "") for finding in document["findings"]]
     marked += [(finding, mark) for finding in _of_sources_only(document)]
+    marked.sort(key=lambda each: list(Severity).index(each[0]["severity"]))
     return [f"{f['severity']} {f['code']}: {f['message']}{where}" for f, where in marked]
 
 
