@@ -264,7 +264,7 @@ def _too_rare(
 
 
 def _limit(points: float, account: Account, classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Whether all classes keep within a limit, and which of those that do not could have."""
+    """Whether all classes keep within a limit, and which of those that do not cannot, even alone."""
     off = [name for name, row in classes.items() if row["max_deviation_points"] > points]
     cannot = [name for name in off if classes[name]["best_possible_points"] > points]
     return {
@@ -283,9 +283,11 @@ def _reason(points: float, off: int, cannot: int, account: Account) -> str:
     units = _units(account, 2)
     parts = []
     if cannot:
+        # Each taken alone: whether they could all be as near as that at once is another question.
         parts.append(
-            f"{cannot} of {off} classes that are off cannot be nearer, however {single}{units} are "
-            "dealt out (too_rare says how near)"
+            f"{cannot} of {off} classes that are off cannot come within {points:g} "
+            f"point{'s' * (points != 1)}, however {single}{units} are dealt out "
+            "(best_possible_points: nearer than that none comes, taken alone)"
         )
     # Counted in hundredths of a point, rounded up: a hundredth less is what was proved.
     least = (account.solver["least_max_deviation_points"] or 0.0) - 0.01

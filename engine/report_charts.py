@@ -57,7 +57,8 @@ class ClassRow:
         label: as annotated, however long.
         bars: one for each of the chart's columns.
         deviation_points: largest deviation from the ratio in any split, in percentage points.
-        too_rare: why it cannot be nearer; None if nothing is known against it.
+        too_rare: why it cannot be within the certificate's bound; None if nothing is known
+            against that.
     """
 
     label: str

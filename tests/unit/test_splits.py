@@ -735,9 +735,26 @@ def test_rare_classes_are_named_with_the_best_possible():
         "holds": False,
         "holds_where_possible": True,
         "points": 5.0,
-        "reason": "2 of 2 classes that are off cannot be nearer, however single frames are dealt "
-        "out (too_rare says how near)",
+        "reason": "2 of 2 classes that are off cannot come within 5 points, however single frames "
+        "are dealt out (best_possible_points: nearer than that none comes, taken alone)",
     }
+
+
+def test_a_class_that_could_be_nearer_is_not_said_to_be_as_near_as_can_be():
+    # 16 instances can fall into 13, 2 and 1, which is 3.75 points off; here they fall into 12, 4, 0.
+    rows = [("v", i, {"c": count} if count else {"other": 1})
+            for i, count in enumerate([2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1] + [0] * 9)]  # fmt: skip
+    codes = np.array([0] * 4 + [1] * 3 + [0] * 4 + [0] * 8 + [2], dtype=np.int8)
+    paper = certificate(made(rows), codes, strategy="stratified", ratios=USUAL, seed=0)
+    row, goal = paper["classes"]["c"], paper["goal"]
+    assert (row["best_possible_points"], row["max_deviation_points"]) == (3.75, 15.0)
+    assert row["too_rare"] is None
+    assert paper["solver"]["gap_points"] > 5
+    assert goal["classes_off"] == goal["classes_that_cannot"] == ["c", "other"]
+    assert goal["reason"] == (
+        "2 of 2 classes that are off cannot come within 1 point, however single frames are dealt "
+        "out (best_possible_points: nearer than that none comes, taken alone)"
+    )
 
 
 @given(
