@@ -264,7 +264,7 @@ def _too_rare(
 
 
 def _limit(points: float, account: Account, classes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Whether all classes keep within a limit, and which of those that do not cannot, even alone."""
+    """Whether all classes keep within a limit, and which cannot, even taken alone."""
     off = [name for name, row in classes.items() if row["max_deviation_points"] > points]
     cannot = [name for name in off if classes[name]["best_possible_points"] > points]
     return {
@@ -292,9 +292,10 @@ def _reason(points: float, off: int, cannot: int, account: Account) -> str:
     # Counted in hundredths of a point, rounded up: a hundredth less is what was proved.
     least = (account.solver["least_max_deviation_points"] or 0.0) - 0.01
     if least > points:
+        present = "rare classes" if not single else "classes and of frames without one"
         parts.append(
-            f"of all ways to deal out {units} with sizes, and presence of rare classes, as good "
-            f"as here, the best is off by {least:.2f} points or more"
+            f"of all ways to deal out {single}{units} with sizes, and presence of {present}, as "
+            f"good as here, the best is off by {least:.2f} points or more"
         )
     if not parts and account.solver.get("classless"):
         parts.append(f"{units} are divided without regard to classes")

@@ -100,7 +100,7 @@ def _frames(
         return _divided(codes, "extension-shuffle", classless=True)
     load = load_of(data, held, np.arange(len(data)), len(shares), blank=True)
     table, load = table_beside(new, np.argsort(order), len(new), load, blank=True)
-    codes[places] = place_frames(table, sizes, shares, load)
+    codes[places] = place_frames(table, sizes, shares, load).codes
     return _divided(codes, "extension-swaps")
 
 

@@ -10,12 +10,7 @@ last nodes allowed: there another build of HiGHS may need a node more.
 One stage for each figure of the objective; each is held while the next one is lowered.
 """
 
-import ctypes
-import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +18,7 @@ import numpy.typing as npt
 
 from engine.apportion import mixed_bits
 from engine.group_objective import GroupGoal, Value
+from engine.integer_program import NEAR, NEAR_TOTAL, Constraints
 
 __all__ = ["Proof", "prove_groups"]
 
@@ -33,8 +29,6 @@ _MOST_GROUPS = 400
 _MOST_ENTRIES = 40_000  # of the constraints
 _NODE_ENTRIES = 250_000  # nodes times entries a stage: a few seconds in all
 _MILLION = 1_000_000
-_NEAR = 1e-5  # ten times what HiGHS takes for feasible
-_NEAR_TOTAL = 1e-3  # what a sum of rounded deviations may be below their sum
 _WEIGHT_BITS = 20
 
 
@@ -92,28 +86,6 @@ def prove_groups(goal: GroupGoal, value: Value) -> Proof:
     return Proof(codes=last, worst=bounds[3], before=tuple(bounds[:3]))
 
 
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep standard output free of what HiGHS leaves there, with its log off too.
-
-    It is written by C, behind Python's back, and a program may be reading our one JSON document.
-    """
-    libc = ctypes.CDLL(None)
-    libc.fflush(None)
-    with ExitStack() as undo:
-        try:
-            kept = os.dup(1)
-        except OSError:  # no standard output: nothing to keep free
-            yield
-            return
-        undo.callback(os.close, kept)
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 1)
-        undo.callback(os.dup2, kept, 1)
-        undo.callback(libc.fflush, None)
-        yield
-
-
 @dataclass(kw_only=True, eq=False)
 class _Program:
     """The constraints, the same in all stages, and the figures held so far.
@@ -124,11 +96,7 @@ class _Program:
     """
 
     goal: GroupGoal
-    rows: list[_Floats] = field(default_factory=list)
-    columns: list[_Floats] = field(default_factory=list)
-    values: list[_Floats] = field(default_factory=list)
-    low: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
+    constraints: Constraints = field(default_factory=Constraints)
 
     def __post_init__(self) -> None:
         goal = self.goal
@@ -148,36 +116,28 @@ class _Program:
         self.whole[self.absent : self.off] = 1
         self._constrain()
 
-    def _row(self, columns: Any, values: Any, low: float, high: float) -> None:
-        columns = np.asarray(columns, dtype=np.float64)
-        self.rows.append(np.full(len(columns), len(self.low), dtype=np.float64))
-        self.columns.append(columns)
-        self.values.append(np.broadcast_to(np.asarray(values, dtype=np.float64), columns.shape))
-        self.low.append(low)
-        self.high.append(high)
-
     def _constrain(self) -> None:
-        goal = self.goal
+        goal, add = self.goal, self.constraints.add
         everywhere = np.arange(self.splits) * self.groups
         for group in range(self.groups):
-            self._row(everywhere + group, 1, 1, 1)
+            add(everywhere + group, 1, 1, 1)
         closed = goal.closed_error / _MILLION
         for place, split in enumerate(goal.open.tolist()):
             members = place * self.groups + np.arange(self.groups)
             quota = float(goal.quotas[split]) / _MILLION
             if split in goal.empty:
-                self._row(members, 1, 1, np.inf)
+                add(members, 1, 1, np.inf)
             for sign in (1, -1):
-                self._row([*members, self.error + place], [*(sign * goal.frames), -1],
+                add([*members, self.error + place], [*(sign * goal.frames), -1],
                           -np.inf, sign * quota)  # fmt: skip
             self._constrain_classes(place, split)
         errors = self.error + np.arange(self.splits)
-        self._row([*errors, self.excess], [1] * self.splits + [-1], -np.inf, goal.slack - closed)
+        add([*errors, self.excess], [1] * self.splits + [-1], -np.inf, goal.slack - closed)
         off = self.off + np.arange(self.cells)
-        self._row([*off, self.total], [1] * self.cells + [-1], -np.inf, 0)
+        add([*off, self.total], [1] * self.cells + [-1], -np.inf, 0)
 
     def _constrain_classes(self, place: int, split: int) -> None:
-        goal, table = self.goal, self.goal.table
+        goal, table, add = self.goal, self.goal.table, self.constraints.add
         by_class = np.argsort(table.columns, kind="stable")
         group_of = table.unit_of_entry()[by_class]
         ends = np.cumsum(goal.coming)
@@ -189,11 +149,11 @@ class _Program:
             shares = 1e4 * table.amounts[by_class[own]] / total
             target = 1e4 * float(goal.targets[split, column]) / _MILLION / total
             for sign in (1, -1):
-                self._row([*members, self.off + cell], [*(sign * shares), -1],
+                add([*members, self.off + cell], [*(sign * shares), -1],
                           -np.inf, sign * target)  # fmt: skip
-            self._row([self.off + cell, self.worst], [1, -1], -np.inf, 0)
+            add([self.off + cell, self.worst], [1, -1], -np.inf, 0)
             if goal.required[split, column] and not goal.load.holders[split, column]:
-                self._row([*members, self.absent + cell], 1, 1, np.inf)
+                add([*members, self.absent + cell], 1, 1, np.inf)
 
     def _figure(self, stage: int) -> tuple[Any, float]:
         """The variables that make a figure of the objective up, and its unit."""
@@ -213,15 +173,12 @@ class _Program:
     def hold(self, stage: int, figure: int) -> None:
         """Let the figure of a stage never again be above this."""
         columns, unit = self._figure(stage)
-        near = _NEAR_TOTAL if stage == 5 else 0.0 if unit == 1 else _NEAR
+        near = NEAR_TOTAL if stage == 5 else 0.0 if unit == 1 else NEAR
         closed = self.goal.closed_error if stage == 6 else 0
-        self._row(columns, 1, -np.inf, (figure - closed) * unit + near)
+        self.constraints.add(columns, 1, -np.inf, (figure - closed) * unit + near)
 
     def solve(self, stage: int, known: int) -> _Codes | None:
         """Lower the figure of a stage: a placement that is proved to have the least, or None."""
-        from scipy.optimize import Bounds, LinearConstraint, milp
-        from scipy.sparse import coo_array
-
         cost = np.zeros(self.total + 1)
         upper = self.upper.copy()
         if stage == 7:
@@ -231,20 +188,12 @@ class _Program:
             columns, unit = self._figure(stage)
             cost[columns] = 1
             if len(columns) == 1:
-                upper[columns] = known * unit + (_NEAR_TOTAL if stage != 3 else 0.0)
-        at = (np.concatenate(self.rows).astype(int), np.concatenate(self.columns).astype(int))
-        shape = (len(self.low), self.total + 1)
-        matrix = coo_array((np.concatenate(self.values), at), shape=shape).tocsc()
-        with _silence():
-            result = milp(
-                cost,
-                constraints=LinearConstraint(matrix, self.low, self.high),
-                integrality=self.whole,
-                bounds=Bounds(np.zeros(self.total + 1), upper),
-                options={"node_limit": max(1, _NODE_ENTRIES // matrix.nnz), "mip_rel_gap": 0.0},
-            )
-        if result.status != 0 or result.x is None:
+                upper[columns] = known * unit + (NEAR_TOTAL if stage != 3 else 0.0)
+        found = self.constraints.lowest(
+            cost, upper=upper, whole=self.whole, node_entries=_NODE_ENTRIES
+        )
+        if found is None:
             return None
-        chosen = result.x[: self.error].reshape(self.splits, self.groups)
+        chosen = found[: self.error].reshape(self.splits, self.groups)
         codes: _Codes = self.goal.open[chosen.argmax(axis=0)].astype(np.int8)
         return codes

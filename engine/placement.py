@@ -5,63 +5,108 @@ stratification of multi-label data", 2011), done for groups of equal frames inst
 rare classes greedily and first, the rest dealt out in one vectorised pass along the groups, rarest
 class first, then swaps that lower the squared deviation. Sizes are exact throughout.
 scikit-learn is not used: its stratified splitters take one label a frame.
+
+Where the swaps end with a class more than a point off that could be nearer, an integer program
+tries, with few groups of equal frames, to find the best placement and prove it.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.apportion import largest_remainder, mixed_bits, shuffled
+from engine.frame_program import prove_frames
 from engine.swaps import WHOLE, ClassTable, Goal, Load, lower_deviation
 
-__all__ = ["best_possible_points", "place_frames"]
+__all__ = ["FramePlacement", "best_possible_points", "place_frames"]
 
 _Int = npt.NDArray[np.int64]
 
 _RARE_FRAMES = 20  # one frame of so few is worth 5 points of its class: placed one by one
 _ABSENCE_FRAMES = 1 << 48  # above what any deviation of a class can cost: presence comes first
 # A few things are easily caught in a poor corner: they get this many starts, many things fewer,
-# such that all starts together have no more entries than the second number.
-_FRAME_STARTS, _FRAME_ENTRIES = 16, 1 << 12
+# such that all starts together have no more entries than the second number; the third, where a
+# class could still be nearer.
+_FRAME_STARTS, _FRAME_ENTRIES, _FAR_ENTRIES = 16, 1 << 12, 1 << 13
 _WORST_SEARCHES, _WORST_ENTRIES, _WORST_POWER = 16, 1 << 17, 3
 _EXACT_UNITS, _EXACT_WAYS = 8, 3**8  # 6,561 ways to place a rare class
+_NEAR_POINTS = Fraction(1, 100)  # what the rounding of shares is far below
 _NO_ROOM = -(1 << 61)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FramePlacement:
+    """Where the frames are, and what is known of that.
+
+    Args:
+        codes: int8 (frames,), the split of each frame.
+        solver: JSON types: its name; whether the placement is the best there is; and the smallest
+            possible largest deviation of a class at such sizes, in points, if that was proved.
+    """
+
+    codes: npt.NDArray[np.int8]
+    solver: dict[str, Any]
 
 
 def place_frames(
     frames: ClassTable, sizes: _Int, shares: Sequence[Fraction], load: Load | None = None
-) -> npt.NDArray[np.int8]:
+) -> FramePlacement:
     """Give every frame a split, of exact sizes and with the classes nearly even.
 
     Args:
-        frames: one unit a frame, in seeded order, none without an entry: "no class" is a class too.
+        frames: one unit a frame, in seeded order, none without an entry: "no class" is a class too,
+            and without a load the last one.
         sizes: int64 (splits,), frames that each split gets.
         shares: wanted share of each split, summing to 1.
         load: what the splits hold already; classes are evened out over it and the frames together.
 
     Returns:
-        int8 (frames,): each one's split. A class of fewer frames than splits is in as many
-        splits as it has frames, where sizes allow.
+        The placement. A class of fewer frames than splits is in as many splits as it has frames,
+        where sizes allow.
     """
     first, group = _groups(frames)
     copies = np.bincount(group)
     table = frames.take(first)
-    load = Load.none(len(sizes), table.width) if load is None else load
-    wish = partial(_goal_of_frames, sizes=sizes, shares=shares, load=load)
+    there = Load.none(len(sizes), table.width) if load is None else load
+    wish = partial(_goal_of_frames, sizes=sizes, shares=shares, load=there)
     goal = wish(table, copies)
     best = _lower_worst(table, _spread(table, copies, sizes, goal), wish, goal)
-    for start in range(1, min(_FRAME_STARTS, _FRAME_ENTRIES // len(table.columns))):
-        dealt = _deal_along(shuffled(table.units, start), copies, sizes)
-        best = min(best, _lower_worst(table, dealt, wish, goal), key=lambda b: b[0])
-    placed = best[1]
+    tried, settled = 1, None
+    for entries in (_FRAME_ENTRIES, _FAR_ENTRIES):
+        starts = max(tried, min(_FRAME_STARTS, entries // len(table.columns)))
+        for start in range(tried, starts):
+            dealt = _deal_along(shuffled(table.units, start), copies, sizes)
+            best = min(best, _lower_worst(table, dealt, wish, goal), key=lambda b: b[0])
+        tried = starts
+        settled = _settled(table, best[1], goal, shares) if load is None else None
+        if settled is None:
+            break
+    placed, solver = _proved(table, best[1], goal, settled)
     result = np.empty(frames.units, dtype=np.int8)
     splits = np.tile(np.arange(len(sizes), dtype=np.int8), table.units)
     result[np.argsort(group, kind="stable")] = np.repeat(splits, placed.T.ravel())
-    return result
+    return FramePlacement(codes=result, solver=solver)
+
+
+def _proved(
+    table: ClassTable, placed: _Int, goal: Goal, settled: npt.NDArray[np.bool_] | None
+) -> tuple[_Int, dict[str, Any]]:
+    """The placement, or a better one that is proved to be the best, and what is known of it."""
+    solver: dict[str, Any] = {"name": "swaps", "optimal": None}
+    least = None
+    if settled is not None:
+        proof = prove_frames(table, placed, goal, settled)
+        if proof.placed is not None:
+            placed, solver = proof.placed, {"name": "milp", "optimal": True}
+        if proof.worst is not None and not settled.any():
+            least = proof.worst / 100
+    return placed, solver | {"least_max_deviation_points": least}
 
 
 def _goal_of_frames(
@@ -114,6 +159,30 @@ def _lower_worst(
         else:
             power += 1
     return wrong, placed
+
+
+def _settled(
+    table: ClassTable, placed: _Int, goal: Goal, shares: Sequence[Fraction]
+) -> npt.NDArray[np.bool_] | None:
+    """The classes that are farthest off and cannot be nearer, even alone: bool (width,).
+
+    None where it ends there: all others are within the goal of 1 point. "No class" is not judged.
+    """
+    above, holders = goal.standing(table, placed)
+    present = not (goal.required & (holders == 0)).any()
+    off = np.abs(above).max(axis=0)[:-1].tolist()
+    copies, open_splits = placed.sum(axis=0), np.flatnonzero(placed.sum(axis=1)).tolist()
+    settled = np.zeros(table.width, dtype=bool)
+    for column in sorted(range(len(off)), key=lambda c: -off[c]):
+        if off[column] <= WHOLE // 100:
+            return None
+        own = table.columns == column
+        amounts = np.repeat(table.amounts[own], copies[table.unit_of_entry()[own]])
+        least = best_possible_points(amounts, shares, open_splits, present=present)
+        if off[column] > (least + _NEAR_POINTS) * WHOLE / 100:
+            return settled
+        settled[column] = True
+    return None
 
 
 def _groups(frames: ClassTable) -> tuple[_Int, _Int]:

@@ -129,8 +129,9 @@ def divide_frames(data: SplitInput, shares: tuple[Fraction, ...], rule: Rule) ->
         codes[order] = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
         return _divided(codes, "shuffle")
     table = class_table(data, np.argsort(order), len(order), blank=True)
-    codes[order] = place_frames(table, sizes, shares)
-    return _divided(codes, "swaps")
+    placed = place_frames(table, sizes, shares)
+    codes[order] = placed.codes
+    return Divided(codes=codes, solver=placed.solver | {"classless": False})
 
 
 def _divided(codes: npt.NDArray[np.int8], solver: str) -> Divided:

@@ -13,27 +13,26 @@ from functools import cache
 # A module imports from lower floors only; siblings do not import each other.
 FLOORS = {
     0: "ascii_json byte_ranges caps contours disk_sync english errors exchange findings"
-    " frame_tally json_log json_structure label_text listing measures pixels report_charts"
-    " report_texts rle_text sample_files sav_names swaps thresholds track_motion turn_plan"
-    " version visible wording worst_cases written_files",
+    " frame_tally integer_program json_log json_structure label_text listing measures"
+    " pixels report_charts report_texts rle_text sample_files sav_names swaps thresholds"
+    " track_motion turn_plan version visible wording worst_cases written_files",
     1: "apportion black box_text card centroids choices class_words frame_json frame_times"
     " images json_ranges junit label_map locations masks measured_tasks members policy"
     " ray_metrics report_material sample_scene sample_spec shard_ranges sources split_file"
     " split_input stage_times storage store_settings summary_md tasks templates",
-    2: "balance child_process config declared_boxes dialect existence group_objective"
-    " identity image_paths manifest mask_check masklets opening pairing phrases placement records"
-    " report_figures root_card sample_masks sample_notations segments tables task_records"
-    " thumbnails timelines",
-    3: "apart certificate clean_frames config_file conversations export"
-    " export_file frame_check frame_index gate group_program group_search history_record"
-    " looks mask_order pinned process_runner quality sample_export samples sav_listing"
-    " segment_joining sharing text_report tracks turn_rows unfinished writer_lock",
-    4: "content_links evidence_frames evidence_image group_placement hf_columns image_files"
-    " line_files picture_choice plan prepared_rows publication ray_worker repeated_frames report"
-    " row_checks stages text_rules track_check",
+    2: "balance child_process config declared_boxes dialect existence frame_program"
+    " group_objective identity image_paths manifest mask_check masklets opening pairing"
+    " phrases records report_figures root_card sample_masks sample_notations segments"
+    " tables task_records thumbnails timelines",
+    3: "apart clean_frames config_file conversations export export_file frame_check"
+    " frame_index gate group_program group_search history_record looks mask_order pinned"
+    " placement process_runner quality sample_export samples sav_listing segment_joining"
+    " sharing text_report tracks turn_rows unfinished writer_lock",
+    4: "certificate content_links evidence_frames evidence_image group_placement hf_columns"
+    " image_files line_files picture_choice plan prepared_rows publication ray_worker"
+    " repeated_frames report row_checks stages text_rules track_check",
     5: "cleaning coco_json hf_layout index_files llava_jsonl near_duplicates parquet_layout"
-    " pipeline report_look revos_json splits swift_jsonl used_frames"
-    " video_dialect",
+    " pipeline report_look revos_json splits swift_jsonl used_frames video_dialect",
     6: "extension formats survey work",
     7: "arrivals division report_gather shards verification",
     8: "damaged_images dividing held_shards intake",

@@ -332,7 +332,7 @@ def test_single_labels_are_no_worse_than_scikit_learn(seed):
     ratios=st.sampled_from([(0.5, 0.25, 0.25), (0.6, 0.2, 0.2)]),
 )
 @settings(max_examples=12, deadline=None)
-def test_small_corpora_are_near_the_best_of_all_assignments(frames, ratios):
+def test_small_corpora_get_the_best_of_all_assignments(frames, ratios):
     rows = [("v", i, row) for i, row in enumerate(frames)]
     n, names = len(rows), sorted({name for row in frames for name in row})
     ours = assign("stratified", made(rows), ratios=ratios, seed=0)
@@ -349,13 +349,14 @@ def test_small_corpora_are_near_the_best_of_all_assignments(frames, ratios):
         needed = min(3, int(np.count_nonzero(column)))
         for split in range(3):
             off = np.abs(members[split] @ column / column.sum() - ratios[split])
-            worst = np.maximum(worst, 100 * off)
+            if column is not blank:
+                worst = np.maximum(worst, 100 * off)
             missing += (split < needed) * (members[split] @ (column > 0) == 0)
     mine = (ways == ours).all(axis=1)
-    # A class is absent only where it must be. Swaps of two may stop beside the best: with 6 frames,
-    # where one frame is worth 33 points, by 8 points in 1 corpus of some 300.
+    # A class is absent only where it must be, and so is "no class". What is best is best for the
+    # classes: frames without one are dealt out as evenly as that allows.
     assert missing[mine][0] == missing.min()
-    assert worst[mine][0] <= worst[missing == missing.min()].min() + 10
+    assert worst[mine][0] <= max(worst[missing == missing.min()].min(), 1) + 0.01
 
 
 @pytest.mark.parametrize(("n", "classes", "seed"), [(1500, 12, 0), (1500, 30, 1), (4000, 20, 2)])
@@ -741,7 +742,7 @@ def test_rare_classes_are_named_with_the_best_possible():
 
 
 def test_a_class_that_could_be_nearer_is_not_said_to_be_as_near_as_can_be():
-    # 16 instances can fall into 13, 2 and 1, which is 3.75 points off; here they fall into 12, 4, 0.
+    # 16 instances can fall into 13, 2 and 1, 3.75 points off; here they fall into 12, 4 and 0.
     rows = [("v", i, {"c": count} if count else {"other": 1})
             for i, count in enumerate([2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1] + [0] * 9)]  # fmt: skip
     codes = np.array([0] * 4 + [1] * 3 + [0] * 4 + [0] * 8 + [2], dtype=np.int8)
