@@ -362,9 +362,9 @@ CODES: dict[str, FindingCode] = {
     ),
     "split_leakage": _note(
         "video",
-        "video ({percent}) has near-identical frames in more than one split",
-        "videos ({percent}) have near-identical frames in more than one split",
-        "A score on such frames flatters a model. Keep videos whole with --group-by "
+        "video ({percent}) has neighbouring, equal or similar frames in more than one split",
+        "videos ({percent}) have neighbouring, equal or similar frames in more than one split",
+        "A score on such frames can flatter a model. Keep videos whole with --group-by "
         "video or --split temporal; one video can be cut in time with --temporal-segments.",
     ),
     "export_left_out": _warning(

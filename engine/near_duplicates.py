@@ -37,9 +37,10 @@ def near_duplicates(
 
     Returns:
         A JSON document and notes, one for each pair of linked videos with frames in different
-        splits. In the document `exact_pairs` and `near_pairs` are unordered pairs of frames of
-        different splits. Of the equal images, plain ones are in `exact_pairs_plain` only, and
-        `exact_pairs_within_videos` says how many of the others are of one video. Cost: n log n.
+        splits, and for each other video with an image that is in another split too. In the document
+        `exact_pairs` and `near_pairs` are unordered pairs of frames of different splits. Of the
+        equal images, plain ones are in `exact_pairs_plain` only, and `exact_pairs_within_videos`
+        says how many of the others are of one video. Cost: n log n.
     """
     held = np.flatnonzero(assignment >= 0)
     frames, split = frames.take(pa.array(held)), assignment[held].astype(np.int64)
@@ -61,7 +62,12 @@ def near_duplicates(
         "near_basis": f"sampled, at most {_counted(links.most_sampled, 'frame')} a video",
         "near_pairs": len(near),
     }
-    return document, list(_issues(links, frames, split, names))
+    notes = list(_issues(links, frames, split, names))
+    explained = {video for _, videos in notes for video in videos}
+    return document, [
+        *(issue for issue, _ in notes),
+        *_equal_issues(told, frames, split, names, explained),
+    ]
 
 
 _Example: TypeAlias = tuple[str, tuple[str, str], tuple[int, int]]
@@ -105,7 +111,37 @@ def _near_pairs(links: Links, frames: pa.Table, split: _Int) -> list[_Example]:
     ]
 
 
-def _issues(links: Links, frames: pa.Table, split: _Int, names: Sequence[str]) -> Iterator[Issue]:
+def _equal_issues(
+    equal: EqualImages, frames: pa.Table, split: _Int, names: Sequence[str], explained: set[str]
+) -> Iterator[Issue]:
+    """A note for each video with an image in another split too, unless a note of a link says it."""
+    if not len(equal.rows):
+        return
+    side = split[equal.rows]
+    _, first, image = np.unique(equal.image, return_index=True, return_inverse=True)
+    apart = np.minimum.reduceat(side, first) != np.maximum.reduceat(side, first)
+    places = np.flatnonzero(apart[image])
+    videos = frames["video_id"].take(pa.array(equal.rows[places])).to_pylist()
+    frames_of = Counter(videos)
+    for video, place in sorted(dict(zip(videos[::-1], places[::-1].tolist(), strict=True)).items()):
+        if video in explained:
+            continue
+        begin = int(first[image[place]])
+        other = begin + int(np.argmax(side[begin:] != side[place]))
+        one, two = frames["id"].take(pa.array(equal.rows[[place, other]])).to_pylist()
+        count, sides = frames_of[video], [names[int(side[i])] for i in (place, other)]
+        yield Issue(
+            code="split_leakage", source="", video_id=video, frame_id=one,
+            message=f"{_counted(count, 'frame')} {'has' if count == 1 else 'have'} an image that "
+            f"is in another split too, equal byte for byte, such as {one} ({sides[0]}) "
+            f"and {two} ({sides[1]})",
+        )  # fmt: skip
+
+
+def _issues(
+    links: Links, frames: pa.Table, split: _Int, names: Sequence[str]
+) -> Iterator[tuple[Issue, tuple[str, str]]]:
+    """A note for each pair of linked videos in different splits, and the two."""
     linked = {video for link in links.links for video in link.videos}
     rows = np.flatnonzero(
         pc.is_in(frames["video_id"], value_set=pa.array(sorted(linked), pa.string())).to_numpy()
@@ -121,11 +157,12 @@ def _issues(links: Links, frames: pa.Table, split: _Int, names: Sequence[str]) -
         sides = {i for video in link.videos for i in range(len(names)) if sizes[video, i]}
         if all(held) and len(sides) > 1:
             one, other = link.videos
-            yield Issue(
+            note = Issue(
                 code="split_leakage", source="", video_id=one, frame_id=link.examples[0][0],
                 message=f"shows the same video as {other} ({_why(link)}), but its frames are in "
                 f"{', '.join(held[0])}, the other's in {', '.join(held[1])}",
             )  # fmt: skip
+            yield note, link.videos
 
 
 def _why(link: Link) -> str:

@@ -100,7 +100,7 @@ def test_a_frame_level_split_is_noted_and_does_not_change_the_status(exports, tm
     finding = found_in(tmp_path)["split_leakage"]
     assert finding["severity"] == "note"
     assert finding["message"] == (
-        "2 videos (100.0%) have near-identical frames in more than one split"
+        "2 videos (100.0%) have neighbouring, equal or similar frames in more than one split"
     )
     assert "--group-by video" in finding["recommendation"]
     assert "--split temporal" in finding["recommendation"]

@@ -22,7 +22,8 @@ def found(links, table, sides):
 def test_pairs_against_a_loop(rows, data):
     rows = list({(row[0], row[1]): row for row in rows}.values())
     sides = data.draw(st.lists(st.integers(-1, 2), min_size=len(rows), max_size=len(rows)))
-    document, _ = found(Links(), frames(*rows), sides)
+    document, issues = found(Links(), frames(*rows), sides)
+    assert bool(issues) == bool(document["exact_pairs"])
     exact = plain = within = 0
     for (i, a), (j, b) in combinations(enumerate(rows), 2):
         apart = sides[i] >= 0 and sides[j] >= 0 and sides[i] != sides[j]
@@ -90,6 +91,30 @@ def test_the_note_counts_equal_images():
     document, (issue,) = found(links, table, [0, 0, 0, 1, 1, 1])
     assert document["exact_pairs"] == 3
     assert "(3 images equal byte for byte, such as" in issue.message
+
+
+def test_equal_images_of_one_video_in_two_splits_are_noted():
+    table = frames(*(("still", i, 7) for i in range(5)), ("b", 0, 1), ("b", 1, 2))
+    document, (issue,) = found(Links(), table, [0, 0, -1, 2, 0, 0, 1])
+    assert document["exact_pairs"] == 3
+    assert (issue.code, issue.video_id, issue.frame_id) == (
+        "split_leakage", "still", "still/000000",
+    )  # fmt: skip
+    assert issue.message == (
+        "4 frames have an image that is in another split too, equal byte for byte, such as "
+        "still/000000 (train) and still/000003 (test)"
+    )
+
+
+def test_a_single_image_shared_by_two_videos_is_noted_for_both():
+    table = frames(("a", 0, 7), ("a", 1, 1), ("b", 0, 2), ("b", 1, 7), ("c", 0, 7, PLAIN))
+    document, issues = found(Links(), table, [0, 0, 0, 1, 2])
+    assert document["exact_pairs"] == 1
+    assert [(issue.video_id, issue.frame_id) for issue in issues] == [
+        ("a", "a/000000"), ("b", "b/000001"),
+    ]  # fmt: skip
+    assert issues[1].message.startswith("1 frame has an image that is in another split too")
+    assert issues[1].message.endswith("such as b/000001 (validation) and a/000000 (train)")
 
 
 def test_no_frames():

@@ -248,7 +248,9 @@ def test_frames_and_videos_are_counted_once_however_much_is_found_of_them():
     malformed, leakage = findings_of(issue_table(issues), TOTALS, {}, None)
     assert (malformed["count"], malformed["fraction"]) == (2, 0.02)
     assert (leakage["count"], leakage["fraction"]) == (1, 0.5)
-    assert leakage["message"] == "1 video (50.0%) has near-identical frames in more than one split"
+    assert leakage["message"] == (
+        "1 video (50.0%) has neighbouring, equal or similar frames in more than one split"
+    )
 
 
 def test_what_was_set_aside_is_a_share_of_it_and_of_what_is_left():
