@@ -223,7 +223,7 @@ def test_texts_hold_nothing_that_a_loader_obeys(made):
     for text in said:
         assert ACTS.findall(text.replace("\n", "")) == []
         assert not re.search(r"<\|im_end\|>|\[/INST\]|USER:", text)
-        assert "x" * 61 not in text
+        assert "x" * 201 not in text
 
 
 def test_the_texts_section_of_a_page_isolates_and_bounds(made):
