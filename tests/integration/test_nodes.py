@@ -106,6 +106,7 @@ def test_a_node_dies_in_scan_and_one_in_write(cluster, watch, export, expected, 
     assert tree(out) == expected
 
 
+@pytest.mark.long
 def test_the_driver_dies_and_the_same_command_goes_on(cluster, watch, export, expected, tmp_path):
     cluster.complete(3)
     out = tmp_path / "out"

@@ -196,7 +196,9 @@ def test_killed_again_and_again_no_task_is_done_twice(sources, whole, out, tmp_p
     assert resumed == {"taken_over": len(tasks) - len(now), "tasks": len(tasks)}
 
 
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.8, 0.97])
+@pytest.mark.parametrize(
+    "share", [0.02, 0.6, 0.97, *(pytest.param(n, marks=pytest.mark.long) for n in (0.3, 0.8))]
+)
 def test_killed_in_the_middle_of_a_file(sources, whole, out, tmp_path, share):
     """Half a file lies there then, beside its name; and at the end it is nowhere."""
     written = []

@@ -135,7 +135,7 @@ def some_of(points, publication):
     drawn = random.Random(0)
     within = [point for point in points if point in publication]
     beside = [point for point in points[:-1] if point not in publication]
-    return sorted([*drawn.sample(beside, 6), *drawn.sample(within, 8), points[-1]])
+    return sorted([*drawn.sample(beside, 4), *drawn.sample(within, 6), points[-1]])
 
 
 # That the trials would see it.
