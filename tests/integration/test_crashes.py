@@ -132,7 +132,10 @@ def test_under_strict_validation_it_ends_the_run_by_name(watch, exports, tmp_pat
     assert not (tmp_path / "out/manifest.json").exists()
 
 
-@pytest.mark.parametrize("execution", [RAY, PROCESSES], ids=["ray", "processes"])
+@pytest.mark.parametrize(
+    "execution",
+    [pytest.param(RAY, id="ray", marks=pytest.mark.long), pytest.param(PROCESSES, id="processes")],
+)
 def test_whatever_kills_whoever_reads_it_is_found_and_set_aside(
     watch, exports, tmp_path, execution
 ):
