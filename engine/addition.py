@@ -31,13 +31,13 @@ from engine.held_dataset import files_aside, held_dataset, is_of_split
 from engine.history_record import Version, read_version
 from engine.intake import Intake, take_in
 from engine.locations import Location, location_of
-from engine.manifest import read_json, require_dataset, require_files
+from engine.manifest import read_issues, read_json, require_dataset, require_files
 from engine.outcome import Outcome
 from engine.pixels import DAMAGED
 from engine.prepared import left_out_before, read_intake
 from engine.publication import writing
 from engine.repeated_frames import REPLACED, Held, OnConflict
-from engine.storage import join, read_bytes
+from engine.storage import join
 from engine.survey import digests_of
 from engine.tables import read_table
 from engine.unfinished import RunInProgress, run_record
@@ -77,9 +77,9 @@ def add(
         on_conflict: where frames come again with other annotations: add nothing, keep, replace.
 
     Returns:
-        The summary, as `summary.json` holds it. With `status` FAILED, `report` says where it lies.
-        With `nothing_to_do`: `decided_before`, how conflicts were decided if not as asked now,
-        `replaced_since`, how many frames another has replaced, `not_applied`, keys of `changes`.
+        The summary, as `summary.json` holds it. With `status` FAILED the dataset is as it was, its
+        report at `report`. With `nothing_to_do`: `decided_before`, how conflicts were decided, if
+        otherwise, `replaced_since`, how many frames another replaced, `not_applied`, of `changes`.
 
     Raises:
         UsageError: there is no finished dataset, or the frames cannot be divided as asked.
@@ -161,10 +161,9 @@ def _replaced_since(out: str, held: Version, digests: Collection[str]) -> int:
     """Count frames of these exports' videos that another export has replaced, and holds now."""
     inputs = held.manifest["inputs"]
     videos = {entry["video_id"] for entry in inputs if entry["content_digest"] in digests}
-    lines = map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
     resolved = {
         line["frame_id"]
-        for line in lines
+        for line in read_issues(out)
         if line["code"] == "conflict_resolved"
         and line["message"] == REPLACED
         and line["video_id"] in videos

@@ -14,6 +14,7 @@ default 0 to 1000 of the image, since that is right under any resize a trainer d
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from types import MappingProxyType
 
@@ -136,7 +137,7 @@ def compose(
         return [nothing(scene)]
     steps = plan_turns(
         scene.groups, [each.area for each in objects], pick, polar=polar,
-        single=_alone_in_their_boxes([each.box for each in objects], boxes),
+        single=partial(_alone_in_their_boxes, [each.box for each in objects], boxes),
     )  # fmt: skip
     return [turn_of(scene, turn, step) for turn, step in enumerate(steps)]
 

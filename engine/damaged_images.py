@@ -8,18 +8,18 @@ digest, and only the bytes of its images tell them apart.
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.config import Config
 from engine.frame_check import image_problem
 from engine.images import ImageInfo, read_header
+from engine.manifest import read_issues
 from engine.members import Member, MemberError, content_digest, read_member, with_crcs
 from engine.pixels import DAMAGED
 from engine.sav_listing import list_exports
 from engine.shards import check_level
-from engine.storage import file_name, join, read_bytes
+from engine.storage import file_name, join
 from engine.tables import read_table
 
 __all__ = ["Damaged", "brings_repaired", "damaged_images"]
@@ -40,8 +40,8 @@ def damaged_images(out: str, manifest: Mapping[str, Any]) -> Damaged:
     files = [f["path"] for f in manifest["files"] if f["path"].startswith(_QUARANTINE)]
     if not files:
         return {}
-    lines = map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
-    bad = pa.array([row["frame_id"] for row in lines if row["code"] in DAMAGED], pa.string())
+    found_bad = (issue["frame_id"] for issue in read_issues(out) if issue["code"] in DAMAGED)
+    bad = pa.array(found_bad, pa.string())
     found: dict[str, set[tuple[str, int, int]]] = {}
     columns = ["export_digest", "image_name", "image_bytes", "image_crc32"]
     for file in files:

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 
 from engine.errors import NotTrainableError, RunError
-from engine.image_paths import named_elsewhere
+from engine.image_paths import named_elsewhere, shards_with_paths
 from engine.locations import Location, location_of
 from engine.manifest import OutState, read_json, read_manifest, state_of
 from engine.storage import absolute, join, list_sizes, read_bytes
@@ -107,12 +107,8 @@ def _wrong_files(out: str, manifest: Mapping[str, Any]) -> list[str]:
 
 def _other_places(out: str, manifest: Mapping[str, Any]) -> list[str]:
     """Say where else the rows look for images that they name by full paths."""
-    if manifest["config"].get("images") != "path":
-        return []
-    names = (file["path"] for file in manifest["files"])
-    shards = [name for name in names if name.startswith("hf/") and name.endswith(".arrow")]
     try:
-        places = {named_elsewhere(out, name) for name in shards}
+        places = {named_elsewhere(out, name) for name in shards_with_paths(manifest)}
     except RunError as error:
         return [str(error)]
     return [

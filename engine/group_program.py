@@ -23,7 +23,6 @@ from engine.integer_program import NEAR, NEAR_TOTAL, Constraints
 __all__ = ["Proof", "prove_groups"]
 
 _Codes = npt.NDArray[np.int8]
-_Floats = npt.NDArray[np.float64]
 
 _MOST_GROUPS = 400
 _MOST_ENTRIES = 40_000  # of the constraints

@@ -5,6 +5,7 @@ still names those of the place where it was written: each of its files is as it 
 rows leads to them.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +15,19 @@ from engine.byte_ranges import local_path, url_filesystem
 from engine.errors import RunError
 from engine.storage import absolute, join
 
-__all__ = ["named_elsewhere"]
+__all__ = ["named_elsewhere", "shards_with_paths"]
 
 # What pyarrow makes of altered bytes, by what they happen to mean.
 _UNREADABLE = (OSError, ValueError, LookupError, MemoryError, pa.ArrowException)
 _PARTS = 3  # of a path below the dataset: images/<video>/<frame>.<ext>
+
+
+def shards_with_paths(manifest: Mapping[str, Any]) -> list[str]:
+    """List the shards of a dataset whose rows name their images, by their names in it."""
+    if manifest["config"].get("images") != "path":
+        return []
+    names = (file["path"] for file in manifest["files"])
+    return [name for name in names if name.startswith("hf/") and name.endswith(".arrow")]
 
 
 def named_elsewhere(out: str, shard: str) -> str | None:

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
@@ -36,6 +36,7 @@ __all__ = [
     "is_whole",
     "make_manifest",
     "owned",
+    "read_issues",
     "read_json",
     "read_manifest",
     "read_summary",
@@ -201,6 +202,15 @@ def read_summary(out: str) -> dict[str, Any]:
         RunError: it is missing, unreadable, or altered since it was written.
     """
     return _read_sealed(join(out, "summary.json"))
+
+
+def read_issues(out: str) -> Iterator[dict[str, Any]]:
+    """Read what a dataset's report says of frames and exports, one record an issue.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+    """
+    return map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
 
 
 def _read_sealed(path: str) -> dict[str, Any]:

@@ -8,8 +8,6 @@ same command to go on from (`engine.unfinished`).
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from engine.arrivals import find_sources
 from engine.config import SPLIT_KEYS, Config, Execution, records_of
 from engine.damaged_images import brings_repaired, damaged_images
@@ -17,10 +15,10 @@ from engine.dataset_build import build
 from engine.errors import ExportError, OutputError
 from engine.intake import take_in
 from engine.locations import Location, location_of
-from engine.manifest import OutState, read_json, read_manifest, state_of
+from engine.manifest import OutState, read_issues, read_json, read_manifest, state_of
 from engine.outcome import Outcome
 from engine.publication import sweep, writing
-from engine.storage import file_name, join, read_bytes
+from engine.storage import file_name, join
 from engine.survey import digests_of
 from engine.unfinished import RunInProgress, forget_tasks, run_record
 from engine.work import Progress, start_work
@@ -133,8 +131,7 @@ def _differing(key: str, made: Any, asked: Any) -> str:
 
 def _left_out(out: str) -> set[str]:
     """Names of the exports that crashed whoever opened them when the dataset was made."""
-    lines = map(orjson.loads, read_bytes(join(out, "report/issues.jsonl")).splitlines())
-    return {issue["source"] for issue in lines if issue["code"] == "export_crashed"}
+    return {issue["source"] for issue in read_issues(out) if issue["code"] == "export_crashed"}
 
 
 def _run(exports: Sequence[str], outcome: Outcome) -> dict[str, Any]:

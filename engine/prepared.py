@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -20,10 +19,10 @@ from engine.export_file import read_exports
 from engine.frame_index import FrameIndex, gather
 from engine.frame_json import Masklets
 from engine.intake import Intake, in_order
-from engine.manifest import read_json, read_manifest
+from engine.manifest import read_issues, read_json, read_manifest
 from engine.records import ISSUE_SCHEMA, OpenedExport, Video
 from engine.split_file import read_assignment
-from engine.storage import join, read_bytes
+from engine.storage import join
 from engine.tables import read_table
 
 __all__ = ["left_out_before", "read_intake"]
@@ -45,8 +44,7 @@ def read_intake(out: str) -> Intake:
     manifest, summary = read_manifest(out), read_json(join(out, "summary.json"))
     exports = _exports(out, manifest, summary)
     index = _index(out, manifest, exports, summary["accounting"])
-    lines = read_bytes(join(out, "report/issues.jsonl")).splitlines()
-    rows = [row for row in map(orjson.loads, lines) if row["code"] != "split_leakage"]
+    rows = [row for row in read_issues(out) if row["code"] != "split_leakage"]
     columns = {name: [row[name] for row in rows] for name in ISSUE_SCHEMA.names}
     return Intake(
         exports=exports,

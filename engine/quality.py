@@ -28,6 +28,7 @@ __all__ = [
     "judge",
     "label_issues",
     "status_of",
+    "worst_first",
 ]
 
 # The contract's bound on ids in validation.json; all of them are in issues.jsonl.
@@ -128,6 +129,11 @@ def count_labels(labels: pa.ChunkedArray) -> dict[str, int]:
     return dict(sorted(zip(values, counts, strict=True)))
 
 
+def worst_first(finding: Mapping[str, Any]) -> int:
+    """Give what findings are sorted by: errors, then warnings, then notes."""
+    return _ORDER[Severity(finding["severity"])]
+
+
 def is_placeholder(label: str) -> bool:
     """Say whether nobody named the object, as by the exporter's own `object_<id>`."""
     return not clean_label(label)
@@ -211,7 +217,7 @@ def findings_of(
     ]
     if imbalance is not None and imbalance["severe"]:
         findings.append(_imbalance_finding(imbalance, class_counts, policy))
-    return sorted(findings, key=lambda f: (_ORDER[Severity(f["severity"])], f["code"]))
+    return sorted(findings, key=lambda f: (worst_first(f), f["code"]))
 
 
 def _finding(

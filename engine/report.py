@@ -19,10 +19,9 @@ import orjson
 import pyarrow as pa
 
 from engine.config import SPLIT_NAMES, Config
-from engine.findings import Severity
 from engine.manifest import encode
 from engine.policy import Policy
-from engine.quality import Verdict
+from engine.quality import Verdict, worst_first
 from engine.records import OpenedExport
 from engine.report_charts import (
     bytes_text,
@@ -149,7 +148,7 @@ def finding_lines(document: Mapping[str, Any]) -> list[str]:
     mark = " (in the sources)"
     marked = [(finding, "") for finding in document["findings"]]
     marked += [(finding, mark) for finding in _of_sources_only(document)]
-    marked.sort(key=lambda each: list(Severity).index(each[0]["severity"]))
+    marked.sort(key=lambda each: worst_first(each[0]))
     return [f"{f['severity']} {f['code']}: {f['message']}{where}" for f, where in marked]
 
 

@@ -96,7 +96,7 @@ def plan_turns(
     areas: Sequence[int],
     pick: Callable[[str, int], int],
     *,
-    single: Sequence[int] = (),
+    single: Callable[[], Sequence[int]] = tuple,
     polar: Sequence[Polar] = (),
 ) -> list[Step]:
     """Plan the turns about a frame's visible objects.
@@ -106,7 +106,8 @@ def plan_turns(
         areas: one an object, pixels; beyond fifty objects the largest are listed, of equal ones the
             earlier.
         pick: chooses a number in [0, n) for the name of a choice and n.
-        single: objects that a box can stand for: it is no other's, and none other is inside.
+        single: finds the objects that a box can stand for: it is no other's, and none other is
+            inside. Called only where such a question may be asked.
         polar: questions about existence, at most two; at most one of them mixed.
 
     Returns:
@@ -182,7 +183,7 @@ def _some_then_rest(kind: Kind, groups: Sequence[Group], some: Sequence[int]) ->
 def _extras(
     groups: Sequence[Group],
     pick: Callable[[str, int], int],
-    single: Sequence[int],
+    single: Callable[[], Sequence[int]],
     *,
     whole: bool,
 ) -> list[_Planned]:
@@ -210,12 +211,15 @@ def _extras(
 
 
 def _by_box(
-    groups: Sequence[Group], pick: Callable[[str, int], int], single: Sequence[int]
+    groups: Sequence[Group],
+    pick: Callable[[str, int], int],
+    single: Callable[[], Sequence[int]],
 ) -> list[_Planned]:
     """Questions that quote an object's box."""
-    if not single:
+    fitting = single()
+    if not fitting:
         return []
-    at = single[pick("by box", len(single))]
+    at = fitting[pick("by box", len(fitting))]
     group = next(place for place, each in enumerate(groups) if at in each.members)
     kinds: list[Kind] = ["segment_box", "box_to_label"] if groups[group].named else ["segment_box"]
     return [

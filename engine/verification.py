@@ -20,7 +20,7 @@ import pyarrow as pa
 from engine.byte_ranges import sha256_of
 from engine.config import SPLIT_NAMES, Execution, records_of
 from engine.errors import RunError
-from engine.image_paths import named_elsewhere
+from engine.image_paths import named_elsewhere, shards_with_paths
 from engine.locations import Location, location_of
 from engine.manifest import (
     LOCK,
@@ -190,10 +190,7 @@ def _file_tasks(out: str, files: Sequence[Mapping[str, Any]]) -> Iterator[Task]:
 
 
 def _place_tasks(out: str, manifest: Mapping[str, Any], spoilt: frozenset[str]) -> Iterator[Task]:
-    if manifest["config"].get("images") != "path":
-        return
-    names = (file["path"] for file in manifest["files"])
-    shards = [n for n in names if n.startswith("hf/") and n.endswith(".arrow") and n not in spoilt]
+    shards = [name for name in shards_with_paths(manifest) if name not in spoilt]
     for start in range(0, len(shards), _TASK_FILES):
         payload = _PlacesTask(out=out, shards=tuple(shards[start : start + _TASK_FILES]))
         yield Task(key=f"places-{start:06d}", payload=payload)

@@ -34,7 +34,11 @@ def test_every_object_is_segmented_once_in_at_most_five_turns(classes, unnamed, 
     areas = [dice.randrange(1, 9) for _ in classes]
     single = [at for at in range(len(classes)) if at % 3]
     steps = plan_turns(
-        groups, areas, lambda _slot, count: dice.randrange(count), single=single, polar=polar
+        groups,
+        areas,
+        lambda _slot, count: dice.randrange(count),
+        single=lambda: single,
+        polar=polar,
     )
     assert 1 <= len(steps) <= 5
     shown = Counter(at for step in steps if step.kind in COVER for at in step.shown)
